@@ -1,0 +1,126 @@
+"""What a song's report costs, stage by stage, as a multiple of decoding its file alone.
+
+    python benchmarks/analyse.py [SONG] [--repeats 7] [--threads N] [--json]
+
+Without SONG a melody of four minutes is synthesised and encoded as an MP3. The yardstick is
+soundfile reading the same file at once in this process: no mono mix, no resampling, no child
+process. In each repeat the yardstick is timed beside the report, and the medians are compared,
+so that the ratios hold on a busy machine too. The first report is a warm-up and is shown apart:
+it loads the models.
+
+The highlight, the tagger and the models are those that `hitcore analyse` uses by default here.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hitcore.analysis import SongReport, analyse  # noqa: E402
+from tests.sounds import encoded, music  # noqa: E402
+
+
+def stages_of(path: Path) -> tuple[dict[str, float], SongReport]:
+    """Seconds of each stage of one report, and the report."""
+    marks: list[tuple[str, float]] = []
+    report = analyse(path, on_stage=lambda stage, _: marks.append((stage, time.perf_counter())))
+    end = time.perf_counter()
+    # Behind the last stage only the checksum and the envelope are left.
+    ends = [at for _, at in marks[1:]] + [end]
+    seconds = {stage: after - at for (stage, at), after in zip(marks, ends, strict=True)}
+    if "Done" in seconds:
+        seconds["Checksum and envelope"] = seconds.pop("Done")
+    return seconds, report
+
+
+def decode_alone(path: Path) -> float:
+    """Seconds that soundfile takes for the whole file."""
+    started = time.perf_counter()
+    soundfile.read(path, dtype="float32")
+    return time.perf_counter() - started
+
+
+def measure(path: Path, repeats: int) -> dict[str, object]:
+    """The medians over several reports of one song."""
+    started = time.perf_counter()
+    _, report = stages_of(path)
+    first = time.perf_counter() - started
+    alone, stages, totals = [], [], []
+    for _ in range(repeats):
+        alone.append(decode_alone(path))
+        started = time.perf_counter()
+        stages.append(stages_of(path)[0])
+        totals.append(time.perf_counter() - started)
+    yardstick = statistics.median(alone)
+    seconds = {name: statistics.median(s[name] for s in stages) for name in stages[0]}
+    return {
+        "song": path.name,
+        "duration_s": report.info.duration_s,
+        "container": report.info.container,
+        "highlight": report.highlight.method,
+        "tagger": report.tagger,
+        "models": [score.model for score in report.scores],
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+        "decode_alone_s": yardstick,
+        "first_report_s": first,
+        "report_s": statistics.median(totals),
+        "report_ratio": statistics.median(t / a for t, a in zip(totals, alone, strict=True)),
+        "stages_s": seconds,
+        "stages_ratio": {name: value / yardstick for name, value in seconds.items()},
+    }
+
+
+def table(found: dict) -> str:
+    """The figures as text."""
+    lines = [
+        f"{found['song']}: {found['duration_s']:.0f} s of {found['container']}, highlight by "
+        f"{found['highlight']}, tags by {found['tagger']}, models: "
+        f"{', '.join(found['models']) or 'none installed'}",
+        f"medians of {found['repeats']} repeats, {found['threads']} threads",
+        "",
+        f"{'stage':<34}{'seconds':>10}{'x decoding alone':>19}",
+        f"{'soundfile alone (the yardstick)':<34}{found['decode_alone_s']:>10.3f}{1:>19.2f}",
+    ]
+    for name, seconds in found["stages_s"].items():
+        lines.append(f"{name:<34}{seconds:>10.3f}{found['stages_ratio'][name]:>19.2f}")
+    lines.append(
+        f"{'the whole report':<34}{found['report_s']:>10.3f}{found['report_ratio']:>19.2f}"
+    )
+    lines.append(
+        f"\none figure: a report costs {found['report_ratio']:.2f} times decoding alone, "
+        f"{found['duration_s'] / found['report_s']:.0f} times faster than the song plays "
+        f"(the first one, with loading the models, {found['first_report_s']:.1f} s)"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("song", nargs="?", type=Path)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, help="for torch; as many as it likes by default")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.song
+        if path is None:
+            path = Path(folder) / "synthesised.mp3"
+            path.write_bytes(encoded("mp3", music(240)))
+        found = measure(path, options.repeats)
+    print(json.dumps(found, indent=2) if options.json else table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Everything that `docs/reliability.md` promises, tried for real, and one table of what survived.
+
+    python benchmarks/trust.py            all of it, about half an hour on two idle cores
+    python benchmarks/trust.py --quick    a tenth of it
+    python benchmarks/trust.py --only kills --only crowd
+
+Runs the other scripts and the test suites in processes of their own, one after the other, so that
+each can be run alone as well: `fuzz_audio.py`, `fuzz_logs.py`, `kills.py`, `crowd.py`, and the
+suites of bad input, faults, strangers and supply chain. Exit status 1 where anything did not
+survive.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    tried: str
+    n_tried: int
+    n_survived: int
+    seconds: float
+    remark: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all survived, and there was something to survive."""
+        return self.n_survived == self.n_tried > 0
+
+
+def script(name: str, *options: str) -> tuple[Any, float]:
+    """What one of the other scripts reports as JSON, and the seconds it took."""
+    started = time.monotonic()
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *options, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if not done.stdout.strip():
+        raise RuntimeError(f"{name} reported nothing: {done.stderr[-500:]}")
+    return json.loads(done.stdout), time.monotonic() - started
+
+
+def hostile_audio(share: float) -> Iterator[Line]:
+    """Mutated sound files of every kind."""
+    count = round(5000 * share)
+    found, seconds = script("fuzz_audio.py", "--count", str(count))
+    contained = found["crash contained"] + found["hang killed"] + found["memory limit"]
+    yield Line(
+        "mutated sound files",
+        count,
+        count - found["BUG"],
+        seconds,
+        f"{found['decoded']} decoded, {found['refused']} refused, {contained} crashes or hangs "
+        f"contained; memory +{found['memory_growth_mb']} MB",
+    )
+
+
+def hostile_logs(share: float) -> Iterator[Line]:
+    """Mutated play logs and archives of every format."""
+    count = round(5000 * share)
+    found, seconds = script("fuzz_logs.py", "--cases", str(count))
+    yield Line(
+        "mutated logs and archives",
+        count,
+        count - found["failed"],
+        seconds,
+        f"{found['read']} read, {found['refused']} refused, {found['hung']} hung; slowest "
+        f"{found['slowest_s']} s; memory +{found['rss_growth_mib']} MiB",
+    )
+
+
+def kills(share: float) -> Iterator[Line]:
+    """kill -9 at random moments in every kind of writing."""
+    rows, _ = script("kills.py", "--count", str(max(2, round(50 * share))))
+    for row in rows:
+        yield Line(
+            f"kill -9: {row['work']}",
+            row["kills"],
+            row["survived"],
+            row["seconds"],
+            f"whole {row['whole_s']} s, resumed in {row['resumed_s']} s on average",
+        )
+
+
+def crowds(share: float) -> Iterator[Line]:
+    """People in real browsers at once."""
+    people = max(2, round(20 * share))
+    found, seconds = script("crowd.py", "--people", str(people))
+    yield Line(
+        "people at once",
+        people,
+        found["right"],
+        seconds,
+        f"report p50 {found['p50_s']} s, p95 {found['p95_s']} s; {found['saw_their_place']} saw "
+        f"their place in line; other pages p50 {found['other_p50_s']} s, p95 "
+        f"{found['other_p95_s']} s; {found['per_session_mb']} MB a session; memory "
+        f"{found['base_mb']} → {found['peak_mb']} → {found['after_mb']} MB",
+    )
+
+
+def suite(name: str, *files: str) -> Callable[[float], Iterator[Line]]:
+    """A test suite as one line."""
+
+    def run(share: float) -> Iterator[Line]:
+        started = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "-q", "--no-header", *files]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        last = done.stdout.strip().splitlines()[-1]
+        counts = {
+            word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last)
+        }
+        passed = counts.get("passed", 0)
+        bad = counts.get("failed", 0) + counts.get("error", 0)
+        remark = f"{counts['skipped']} skipped" if "skipped" in counts else ""
+        yield Line(name, passed + bad, passed, time.monotonic() - started, remark)
+
+    return run
+
+
+PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
+    "input": suite(
+        "bad input: cases", "tests/test_hostile_input.py", "tests/test_hostile_audio.py",
+        "tests/test_hostile_logs.py",
+    ),
+    "faults": suite("faults: cases", "tests/test_faults.py"),
+    "strangers": suite(
+        "strangers: cases", "tests/ui/test_access.py", "tests/browser/test_strangers.py"
+    ),
+    "supply": suite("supply chain: cases", "tests/test_supply_chain.py"),
+    "audio": hostile_audio,
+    "logs": hostile_logs,
+    "kills": kills,
+    "crowd": crowds,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    options = parser.parse_args()
+    share = 0.1 if options.quick else 1.0
+    lines: list[Line] = []
+    for name in options.only or PARTS:
+        for line in PARTS[name](share):
+            lines.append(line)
+            print(f"{line.tried}: {line.n_survived} of {line.n_tried}", file=sys.stderr)
+    print("| tried | times | survived | seconds | |")
+    print("|---|--:|--:|--:|---|")
+    for line in lines:
+        survived = f"{line.n_survived:,}" if line.ok else f"**{line.n_survived:,}**"
+        print(
+            f"| {line.tried} | {line.n_tried:,} | {survived} | {line.seconds:.0f} | {line.remark} |"
+        )
+    return 0 if all(line.ok for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""`hitcore experiment …`: run Table 1 on a workspace, look at its results, cancel, export."""
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from hitcore.commands.features import Json, WorkspacePath, build_missing
+from hitcore.commands.terminal import ProgressLine, print_json
+from hitcore.errors import ParameterError
+
+if TYPE_CHECKING:
+    from hitcore.catalogue import FoldKind
+
+app = typer.Typer(
+    help="Experiments: the rows of Table 1 and their baselines on a workspace.",
+    no_args_is_help=True,
+)
+
+PRESETS = ("table1", "baselines", "all")
+
+
+@app.command("run")
+def run(
+    workspace: WorkspacePath,
+    preset: Annotated[str, typer.Option(help="table1, baselines or all.")] = "table1",
+    rows: Annotated[str | None, typer.Option(help="Some rows only, such as a,e,j.")] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
+    fold_kind: Annotated[str, typer.Option(help="song or artist (disjoint).")] = "song",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda; a GPU if there is one.")] = None,
+    engine: Annotated[str, typer.Option(help="local, ray or ray:ADDRESS.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of the local engine; one for each core.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many epochs.")] = None,
+    grid: Annotated[str, typer.Option(help="full, small, tags or one.")] = "full",
+    highlight: Annotated[str | None, typer.Option(help="Method of the HL-30 rows.")] = None,
+    seed: Annotated[int, typer.Option(help="Of folds and training.")] = 0,
+    name: Annotated[str, typer.Option(help="Under which the ledger shows the runs.")] = "table1",
+    build_features: Annotated[bool, typer.Option(help="First build what is missing.")] = False,
+    progress_file: Annotated[str | None, typer.Option(hidden=True)] = None,
+    as_json: Json = False,
+) -> None:
+    """Run what is not done yet; break it off and run it again to go on."""
+    from hitcore.engines import usable_cores
+    from hitcore.experiments import ExperimentProgress, run_experiment
+    from hitcore.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    config = config_of(folds, fold_kind, epochs, grid, highlight, seed)
+    chosen = rows_of(preset, rows)
+    if build_features:
+        methods = segments_of(chosen, config)
+        build_missing(place, methods, config.tagger, engine, None, progress_file)
+    line = ProgressLine(progress_file)
+
+    def show(progress: ExperimentProgress) -> None:
+        fraction = progress.n_done / progress.n_total
+        text = f"{progress.n_done} of {progress.n_total} runs, {progress.message}"
+        line.show("Experiment", fraction, progress.eta_s, text)
+
+    try:
+        table = run_experiment(
+            place,
+            chosen,
+            config,
+            name=name,
+            device=device,
+            engine=engine,
+            n_workers=workers or usable_cores(),
+            on_progress=show,
+        )
+    finally:
+        line.end()
+    _print_results(table, as_json)
+
+
+@app.command("show")
+def show(workspace: WorkspacePath, as_json: Json = False) -> None:
+    """The results of a workspace, one line per row and fold."""
+    from hitcore.experiments import load_results
+    from hitcore.workspace import Workspace
+
+    _print_results(load_results(Workspace.open(workspace)).metrics, as_json)
+
+
+@app.command("cancel")
+def cancel(
+    workspace: WorkspacePath,
+    name: Annotated[str, typer.Option(help="Which experiment.")] = "table1",
+) -> None:
+    """Cancel what is planned, and ask what is running to stop after its epoch."""
+    from hitcore.experiments import Ledger
+    from hitcore.workspace import Workspace
+
+    n_runs = Ledger(Workspace.open(workspace).ledger).cancel(name)
+    print(f"{n_runs} runs cancelled")
+
+
+@app.command("export")
+def export(
+    workspace: WorkspacePath,
+    to: Annotated[str, typer.Argument(help="Workspace that gets the tables.")],
+    ensembles: Annotated[str | None, typer.Option(help="Rows to export as models: d,f,j.")] = None,
+    models: Annotated[str | None, typer.Option(help="Folder for the models.")] = None,
+    demo: Annotated[bool, typer.Option(help="The catalogue is synthetic.")] = False,
+) -> None:
+    """Write results as three tables into another workspace, and rows as fold ensembles."""
+    from hitcore.experiments import export_results, load_results
+    from hitcore.experiments.shipping import about_results, export_ensembles
+    from hitcore.workspace import Workspace
+
+    source = Workspace.open(workspace)
+    results = load_results(source)
+    export_results(results, Workspace.open(to), about_results(source, results))
+    if ensembles is not None:
+        if models is None:
+            raise ParameterError("--ensembles needs --models FOLDER, where the models go")
+        export_ensembles(source, results, ensembles.split(","), models, demo=demo)
+    print(f"{len(results.rows)} rows exported")
+
+
+# --- from options to settings --------------------------------------------------------------------
+
+
+def config_of(
+    folds: int, fold_kind: str, epochs: int | None, grid: str, highlight: str | None, seed: int
+) -> Any:
+    """The settings that the options ask for.
+
+    Raises:
+        ParameterError: one of them makes no sense.
+    """
+    from dataclasses import replace
+
+    from hitcore.experiments import ExperimentConfig, Grid
+
+    grids = {
+        "full": Grid(),
+        "small": Grid(margins=(0.3,), rank_weights=(0.5, 0.9), tag_weights=(0.3, 0.6)),
+        "tags": Grid(margins=(0.3,), rank_weights=(0.8,), tag_weights=(0.3, 0.6)),
+        "one": Grid(margins=(0.3,), rank_weights=(0.8,), tag_weights=(0.5,)),
+    }
+    if grid not in grids:
+        raise ParameterError(f"grid {grid!r}: one of {', '.join(grids)} is expected")
+    config = ExperimentConfig(
+        n_folds=folds,
+        fold_kind=cast("FoldKind", fold_kind),
+        seed=seed,
+        grid=grids[grid],
+    )
+    if highlight is not None:
+        config = replace(config, segment=highlight)
+    if epochs is not None:
+        config = replace(config, training=replace(config.training, max_epochs=epochs))
+    return config
+
+
+def rows_of(preset: str, rows: str | None) -> list[str]:
+    """The rows that a preset or a list names.
+
+    Raises:
+        ParameterError: an unknown preset or row.
+    """
+    from hitcore.experiments import BASELINES, TABLE1, variant
+
+    if rows is not None:
+        return [variant(row.strip()).row for row in rows.split(",") if row.strip()]
+    if preset not in PRESETS:
+        raise ParameterError(f"preset {preset!r}: one of {', '.join(PRESETS)} is expected")
+    table1, baselines = [v.row for v in TABLE1], [v.row for v in BASELINES]
+    return {"table1": table1, "baselines": baselines, "all": table1 + baselines}[preset]
+
+
+def segments_of(rows: list[str], config: Any) -> list[str]:
+    """The highlight methods whose features these rows need."""
+    from hitcore.experiments.variants import with_parts
+
+    stores = [config.features_of(row) for row in with_parts(rows)]
+    return list(dict.fromkeys(store.segment for store in stores if store is not None))
+
+
+def _print_results(table: Any, as_json: bool) -> None:
+    if as_json:
+        clean = table.astype(object).where(table.notna(), None)
+        print_json(clean.to_dict("records"))
+        return
+    means = table.groupby("row", sort=False)[["ndcg", "kendall", "spearman"]].mean()
+    counts = table.groupby("row", sort=False)["fold"].nunique()
+    print(f"{'row':<14}{'folds':>6}{'ndcg':>9}{'kendall':>9}{'spearman':>9}")
+    for row, line in means.iterrows():
+        figures = "".join(f"{value:9.4f}" for value in line)
+        print(f"{row!s:<14}{counts[row]:>6}{figures}")

@@ -1,0 +1,139 @@
+"""`hitcore plays …`: hit scores of a play log, and how unequally its plays are spread."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hitcore.commands.terminal import print_json
+from hitcore.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hitcore.playcounts import ScoreReport
+
+app = typer.Typer(help="Play logs: hit scores and the long tail.", no_args_is_help=True)
+
+Logs = Annotated[list[str], typer.Argument(help="Files of one log, or a folder of them.")]
+SongsOption = Annotated[
+    str | None,
+    typer.Option("--songs", help="Table of songs and release dates; left out: the log's own."),
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Format of the log; left out: found by its content.")
+]
+DefinitionOption = Annotated[
+    str, typer.Option(help="day:N, window:A-B, retention30 or cumulative.")
+]
+EngineOption = Annotated[str, typer.Option(help="duckdb or spark.")]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="NAME=COLUMN for a table of one's own, as song_id=track."),
+]
+SkipOption = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave out and count rows that cannot be right.")
+]
+
+
+@app.command("score")
+def score(
+    plays: Logs,
+    out: Annotated[str, typer.Option(help="Where the scores go, .csv or .parquet.")],
+    songs: SongsOption = None,
+    format: FormatOption = None,
+    definition: DefinitionOption = "day:60",
+    engine: EngineOption = "duckdb",
+    column: ColumnsOption = None,
+    skip_bad_rows: SkipOption = False,
+) -> None:
+    """Write the hit score of every song of a play log."""
+    from hitcore import playcounts
+
+    target = playcounts.check_scores_path(out)
+    scores, _ = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
+    print(playcounts.write_scores(scores, target))
+
+
+@app.command("stats")
+def stats(
+    plays: Logs,
+    songs: SongsOption = None,
+    format: FormatOption = None,
+    definition: DefinitionOption = "day:60",
+    engine: EngineOption = "duckdb",
+    column: ColumnsOption = None,
+    skip_bad_rows: SkipOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Print how unequally plays are spread over the songs of a log."""
+    from dataclasses import asdict
+
+    from hitcore.tailfits import summarise
+
+    scores, report = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
+    summary = summarise(scores["hit_score"].dropna())
+    if as_json:
+        print_json(_plain_json({"scores": asdict(report), **asdict(summary)}))
+    else:
+        print(*summary.lines(), sep="\n")
+
+
+def _scored(
+    plays: list[str],
+    songs: str | None,
+    format: str | None,
+    definition: str,
+    engine: str,
+    columns: list[str] | None,
+    skip_bad_rows: bool,
+) -> "tuple[pd.DataFrame, ScoreReport]":
+    """Scores and their report; what was read and left out is said on standard error."""
+    from hitcore import playcounts
+    from hitcore.hitscores import Definition
+
+    Definition.parse(definition)
+    pairs = [column.partition("=") for column in columns or []]
+    if any(not (name and sign and source) for name, sign, source in pairs):
+        raise ParameterError("--column takes NAME=COLUMN, as in --column song_id=track")
+    with _reading_bar() as progress:
+        log, table = playcounts.read_log(
+            plays,
+            songs,
+            format,
+            mapping={name: source for name, _, source in pairs} or None,
+            on_error="skip" if skip_bad_rows else "raise",
+            progress=progress,
+        )
+    print(*log.report.lines(), sep="\n", file=sys.stderr)
+    scores = playcounts.hit_scores(log, table, definition, engine)
+    report = playcounts.score_report(log, table, definition, engine)
+    print(*report.lines(), sep="\n", file=sys.stderr)
+    return scores, report
+
+
+@contextmanager
+def _reading_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error for reading a file; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
+        task = p.add_task("reading", total=None)
+        yield lambda done, total: p.update(task, completed=done, total=total)
+
+
+def _plain_json(document: Any) -> Any:
+    """The document with dates as text and NaN as null."""
+    if isinstance(document, dict):
+        return {key: _plain_json(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_plain_json(value) for value in document]
+    if isinstance(document, float) and document != document:
+        return None
+    return document.isoformat() if isinstance(document, date) else document

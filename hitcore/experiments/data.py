@@ -1,0 +1,111 @@
+"""What the runs of an experiment work on: songs, folds, features, targets."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitcore.catalogue import Catalogue, Split
+from hitcore.errors import DataError
+from hitcore.experiments.settings import ExperimentConfig
+from hitcore.experiments.variants import Variant
+from hitcore.featurestore import FeatureConfig, Features, FeatureStore
+from hitcore.targets import transform_target
+from hitcore.training import TrainingData
+from hitcore.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentSongs:
+    """The songs that take part, and how they are divided."""
+
+    catalogue: Catalogue
+    """Songs with a defined hit score and readable sound, in a fixed order."""
+    folds: tuple[Split, ...] = field(repr=False)
+    """The splits."""
+    n_left_out: int
+    """Songs of the catalogue that take no part."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the songs, their scores or their artists."""
+        digest = hashlib.sha256()
+        digest.update("\n".join(self.catalogue.song_ids).encode())
+        digest.update(self.catalogue.hit_scores.tobytes())
+        digest.update(repr(self.catalogue.artist_ids).encode())
+        return digest.hexdigest()[:16]
+
+
+def songs_of(
+    workspace: Workspace, config: ExperimentConfig, variants: list[Variant]
+) -> ExperimentSongs:
+    """The songs of a workspace that every one of these rows can use, and their folds.
+
+    Raises:
+        DataError: no catalogue, no features for some rows (with the command that makes them), or
+            fewer songs than folds.
+    """
+    catalogue = Catalogue.read(workspace.songs, workspace.hit_scores)
+    defined = catalogue.defined()
+    failed: set[str] = set()
+    for store in _stores(workspace, config, variants):
+        index = store.index()
+        failed |= set(index.loc[index["status"] == "failed", "song_id"])
+        known = set(index["song_id"])
+        missing = [song for song in defined.song_ids if song not in known]
+        if missing:
+            raise DataError(
+                f"{len(missing):,} of {len(defined):,} songs have no features with the segment "
+                f"{store.config.segment!r}: run `hitcore features build {workspace.path} "
+                f"--highlight {store.config.segment}`"
+            )
+    keep = [song not in failed for song in defined.song_ids]
+    usable = Catalogue(defined.songs[keep])
+    folds = usable.folds(config.n_folds, config.fold_kind, config.seed)
+    return ExperimentSongs(usable, tuple(folds), len(catalogue) - len(usable))
+
+
+def training_data(
+    workspace: Workspace, songs: ExperimentSongs, features: FeatureConfig | None, target: str
+) -> TrainingData:
+    """Features and truth of all songs, as the training engine takes them."""
+    ids = tuple(songs.catalogue.song_ids)
+    loaded = _load(workspace, features, ids) if features is not None else None
+    shares = songs.catalogue.hit_scores.copy()  # the table's own is read-only
+    return TrainingData(
+        mel=None if loaded is None else loaded.mel,
+        tags=None if loaded is None else loaded.tags,
+        y=transform_target(shares, target),  # type: ignore[arg-type]
+        hit_scores=shares,
+        artist_ids=songs.catalogue.artist_ids,
+        preset=None if features is None else features.mel,
+    )
+
+
+def tag_names(
+    workspace: Workspace, songs: ExperimentSongs, features: FeatureConfig
+) -> tuple[str, ...]:
+    """The names of the tags in a feature store, in order."""
+    return _load(workspace, features, tuple(songs.catalogue.song_ids)).tag_names
+
+
+@lru_cache(maxsize=1)
+def _load(workspace: Workspace, features: FeatureConfig, ids: tuple[str, ...]) -> Features:
+    """The features, kept for the next run of the same row."""
+    return FeatureStore(workspace, features).load(list(ids))
+
+
+def _stores(
+    workspace: Workspace, config: ExperimentConfig, variants: list[Variant]
+) -> list[FeatureStore]:
+    wanted = {config.features_of(row) for row in variants} - {None}
+    return [FeatureStore(workspace, one) for one in sorted(wanted, key=str) if one is not None]
+
+
+def release_years(catalogue: Catalogue) -> NDArray[np.float64]:
+    """The year of each song's release with its fraction, (n_songs,); NaN where unknown."""
+    dates = catalogue.songs["release_date"]
+    years = dates.dt.year + (dates.dt.day_of_year - 1) / 365.25
+    return np.asarray(years, dtype=np.float64)

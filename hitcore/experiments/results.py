@@ -1,0 +1,141 @@
+"""Results as tidy tables: every row, every fold, every metric, and every prediction.
+
+A run's folder holds its own small tables; `load_results` joins those of a workspace, and
+`export_results` writes them as three files, as they ship with the app. Both are read the same way.
+
+Conventions:
+    metrics: one line per row and fold; the figures of `hitcore.metrics` on the test songs, the
+        parameters chosen on the validation songs, and how and where the run was made.
+    predictions: one line per row, fold and song of that fold's validation and test parts;
+        `y_true` is the raw hit score, `y_score` the model's output (of any scale).
+    history: one line per row, fold and epoch of the chosen member.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from hitcore.errors import DataError
+from hitcore.experiments.variants import VARIANTS
+from hitcore.files import replacing, write_atomic
+from hitcore.workspace import Workspace
+
+METRICS = ("ndcg", "kendall", "spearman")
+"""The paper's three figures, each @10 %."""
+
+TABLES = ("metrics", "predictions", "history")
+RESULTS_FOLDER = "results"
+
+DIVISION = ("catalogue", "n_folds", "fold_kind", "seed")
+"""What two runs must share for their folds to be the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a set of runs found."""
+
+    metrics: pd.DataFrame = field(repr=False)
+    predictions: pd.DataFrame = field(repr=False)
+    history: pd.DataFrame = field(repr=False)
+
+    @property
+    def rows(self) -> list[str]:
+        """The rows that have results, in the order of Table 1, then the baselines."""
+        return [row for row in VARIANTS if row in set(self.metrics["row"])]
+
+    def folds_of(self, row: str) -> pd.DataFrame:
+        """The metrics of one row, by fold.
+
+        Raises:
+            DataError: the row has no results.
+        """
+        table = self.metrics[self.metrics["row"] == row].sort_values("fold")
+        if table.empty:
+            raise DataError(f"row {row!r} has no results yet; there are {', '.join(self.rows)}")
+        return table.reset_index(drop=True)
+
+    def test_predictions(self, row: str) -> pd.DataFrame:
+        """The test predictions of one row: each song once, by the model that had not seen it."""
+        table = self.predictions
+        chosen = (table["row"] == row) & (table["split"] == "test")
+        return table[chosen].reset_index(drop=True)
+
+
+def load_results(workspace: Workspace) -> Results:
+    """All results of a workspace: those that came with it and those of its finished runs.
+
+    Raises:
+        DataError: there are none yet, or a table is damaged.
+    """
+    shipped = workspace.path / RESULTS_FOLDER
+    folders = [shipped] if (shipped / "metrics.parquet").exists() else []
+    # A name that begins with a dot is a run that is still being written.
+    folders += sorted(path.parent for path in workspace.runs.glob("[!.]*/metrics.parquet"))
+    if not folders:
+        raise DataError(
+            f"{workspace.path} has no results yet: run "
+            f"`hitcore experiment run {workspace.path} --preset table1`"
+        )
+    tables = {name: _joined([folder / f"{name}.parquet" for folder in folders]) for name in TABLES}
+    return Results(**_newest(tables))
+
+
+def export_results(
+    results: Results, workspace: Workspace, about: dict[str, object] | None = None
+) -> Path:
+    """Write results as three tables into `results/` of a workspace, as they are shipped."""
+    folder = workspace.path / RESULTS_FOLDER
+    folder.mkdir(exist_ok=True)
+    for name in TABLES:
+        write_table(getattr(results, name), folder / f"{name}.parquet")
+    if about is not None:
+        write_atomic(folder / "about.json", json.dumps(about, indent=2) + "\n")
+    return folder
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """A table as Parquet, whole or not at all."""
+    with replacing(path) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def _joined(paths: list[Path]) -> pd.DataFrame:
+    tables = []
+    for path in paths:
+        try:
+            tables.append(pd.read_parquet(path))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} cannot be read ({error}): delete the folder {path.parent.name} and run "
+                "the experiment again; only that run is repeated"
+            ) from error
+    full = [table for table in tables if len(table)]
+    return pd.concat(full, ignore_index=True) if full else tables[0]
+
+
+def _newest(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The latest run of each row and fold, among runs on the same songs and folds.
+
+    Folds of one division mean nothing in another, so where a workspace holds several (another
+    number of folds, seed or set of songs), those of the latest run count.
+    """
+    metrics = tables["metrics"].sort_values("ended_at", kind="stable")
+    latest = metrics.iloc[-1]
+    order = {row: place for place, row in enumerate(VARIANTS)}
+    same = (metrics[list(DIVISION)] == latest[list(DIVISION)]).all(axis=1)
+    keys = metrics[same].drop_duplicates(["row", "fold"], keep="last")["run_id"]
+    return {
+        name: table[table["run_id"].isin(keys)].sort_values(
+            ["row", "fold"],
+            key=lambda c: c.map(order) if c.name == "row" else c,
+            kind="stable",
+            ignore_index=True,
+        )
+        if len(table)
+        else table
+        for name, table in tables.items()
+    }

@@ -1,0 +1,22 @@
+"""The feature store: log-mel spectrograms and tags of a catalogue's highlights, on disk.
+
+One folder for each configuration (front end, highlight method, tagger, and the version of each):
+`features/<fingerprint>/` holds shards of fixed size in half precision that memory-map, one small
+JSON beside each shard, and `index.parquet` over all. What is there is not computed again; a changed
+setting makes a new folder.
+"""
+
+from hitcore.featurestore.build import BuildReport, Progress, build_features
+from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.sounds import read_source
+from hitcore.featurestore.store import Features, FeatureStore
+
+__all__ = [
+    "BuildReport",
+    "FeatureConfig",
+    "FeatureStore",
+    "Features",
+    "Progress",
+    "build_features",
+    "read_source",
+]

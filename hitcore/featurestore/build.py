@@ -1,0 +1,248 @@
+"""Building feature stores: who lacks which songs, shards handed out, and what became of them."""
+
+import math
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from hitcore.engines import Outcome, map_songs, usable_cores
+from hitcore.errors import DataError
+from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.shards import N_TRIES, ShardTask, build_shard, disk_error, tagger_of
+from hitcore.featurestore.sounds import ReadSong
+from hitcore.featurestore.store import FeatureStore
+from hitcore.files import remove_leftovers
+from hitcore.workspace import Workspace
+
+SHARD_SIZE = 64
+"""Songs in a shard, and in a task, of a large catalogue."""
+
+SMALLEST_SHARD = 8
+"""A small catalogue has smaller shards, so that every core has work, but none smaller than this."""
+
+TASKS_PER_WORKER = 4
+"""A catalogue is cut into at least so many tasks for each worker."""
+
+SONG_LIMIT_S = 120.0
+"""A song that takes longer is given up."""
+
+Songs = tuple[tuple[str, str], ...]
+"""Songs as (song_id, source)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is."""
+
+    n_done: int
+    """Songs finished, failed ones included."""
+    n_total: int
+    """Songs to do in this build."""
+    elapsed_s: float
+    """Seconds since the build began."""
+    failures: dict[str, int]
+    """Failed songs so far, by cause."""
+
+    @property
+    def songs_per_s(self) -> float:
+        """Songs per second so far."""
+        return self.n_done / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    @property
+    def eta_s(self) -> float:
+        """Seconds that remain at this rate; infinite before the first song."""
+        rate = self.songs_per_s
+        return (self.n_total - self.n_done) / rate if rate else float("inf")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did."""
+
+    n_songs: int
+    """Songs of the catalogue."""
+    n_built: int
+    """Songs whose features were made now."""
+    n_kept: int
+    """Songs whose features were there already."""
+    failures: pd.DataFrame = field(repr=False)
+    """Songs without features: song_id, error."""
+    elapsed_s: float = 0.0
+    """Seconds that the build took."""
+
+
+def build_features(
+    workspace: Workspace,
+    configs: Iterable[FeatureConfig],
+    *,
+    read_song: ReadSong | None = None,
+    engine: str = "local",
+    n_workers: int | None = None,
+    song_limit_s: float = SONG_LIMIT_S,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BuildReport:
+    """Make the features that are missing; songs that failed before are tried again.
+
+    Args:
+        workspace: Its `songs.parquet` names each song's sound in the column `source`.
+        configs: The stores to build; each song is decoded once for all of them.
+        read_song: Brings a song's sound from its entry; must be importable by name. None: files
+            of the workspace's `audio` folder, and demo songs.
+        engine: As in `hitcore.engines`.
+        n_workers: Processes of the local engine.
+        song_limit_s: A song that takes longer is named and given up, seconds.
+        on_progress: Called after each shard.
+
+    Raises:
+        DataError: no songs, another build is at work here, or the disk is full.
+        WeightsError: the tagger's weights are not installed.
+        EngineError: the engine cannot be started.
+    """
+    stores = [FeatureStore(workspace, config) for config in dict.fromkeys(configs)]
+    songs = _songs_with_audio(workspace)
+    for store in stores:
+        if store.config.tagger is not None:
+            tagger_of(store.config.tagger)  # better refused now than by every song
+    start = time.monotonic()
+    try:
+        with workspace.lock("features"):
+            for store in stores:
+                store.folder.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(store.folder)
+                store.drop_damaged_shards()
+                store.write_index()
+            todo = _lacking(stores, songs)
+            n_total = sum(map(len, todo))
+            size = _shard_size(n_total, n_workers)
+            tasks = _tasks(workspace, todo, _next_number(stores), size, read_song, song_limit_s)
+            _run(tasks, n_total, engine, n_workers, on_progress, start)
+            indexes = [store.write_index() for store in stores]
+            for store, index in zip(stores, indexes, strict=True):
+                store.drop_outdated_shards(index)
+                shutil.rmtree(store.folder / "parts", ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error) from error
+    built = [song for group in todo for song in group]
+    return _report(songs, built, indexes, time.monotonic() - start)
+
+
+# --- the driver ----------------------------------------------------------------------------------
+
+
+def _songs_with_audio(workspace: Workspace) -> Songs:
+    try:
+        songs = pd.read_parquet(workspace.songs)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{workspace.songs} cannot be read: {error}") from error
+    if songs.empty or "source" not in songs.columns:
+        raise DataError(
+            f"{workspace.songs} has no songs with a column `source` that names each song's sound"
+        )
+    twice = songs.loc[songs["song_id"].duplicated(), "song_id"]
+    if len(twice):
+        raise DataError(f"{workspace.songs} has the song_id {twice.iloc[0]!r} more than once")
+    return tuple(zip(songs["song_id"].astype(str), songs["source"].astype(str), strict=True))
+
+
+def _lacking(stores: list[FeatureStore], songs: Songs) -> dict[Songs, tuple[FeatureStore, ...]]:
+    """The songs that a store lacks, in the catalogue's order, by the stores that lack them."""
+    ids = [song_id for song_id, _ in songs]
+    missing = [set(store.missing(ids)) for store in stores]
+    groups: dict[tuple[FeatureStore, ...], list[tuple[str, str]]] = {}
+    for song in songs:
+        lack = tuple(store for store, ids in zip(stores, missing, strict=True) if song[0] in ids)
+        if lack:
+            groups.setdefault(lack, []).append(song)
+    return {tuple(group): lack for lack, group in groups.items()}
+
+
+def _shard_size(n_songs: int, n_workers: int | None) -> int:
+    """Songs in each shard.
+
+    Example:
+        >>> _shard_size(15_000, 2), _shard_size(200, 2), _shard_size(5, 2)
+        (64, 25, 8)
+    """
+    n_tasks = TASKS_PER_WORKER * (n_workers or usable_cores())
+    return min(SHARD_SIZE, max(SMALLEST_SHARD, math.ceil(n_songs / n_tasks)))
+
+
+def _tasks(
+    workspace: Workspace,
+    todo: dict[Songs, tuple[FeatureStore, ...]],
+    number: int,
+    size: int,
+    read_song: ReadSong | None,
+    song_limit_s: float,
+) -> list[ShardTask]:
+    """Shards of songs that are missing in the same stores, numbered from `number` on."""
+    tasks = []
+    build = secrets.token_hex(8)
+    for songs, stores in todo.items():
+        configs = tuple(store.config for store in stores)
+        for first in range(0, len(songs), size):
+            part = songs[first : first + size]
+            task = ShardTask(workspace.path, configs, number, part, read_song, song_limit_s, build)
+            tasks.append(task)
+            number += 1
+    return tasks
+
+
+def _next_number(stores: list[FeatureStore]) -> int:
+    written = [path for store in stores for path in store.folder.glob("shard-*.json")]
+    return max((int(path.stem.split("-")[1]) for path in written), default=-1) + 1
+
+
+def _run(
+    tasks: list[ShardTask],
+    n_total: int,
+    engine: str,
+    n_workers: int | None,
+    on_progress: Callable[[Progress], None] | None,
+    start: float,
+) -> None:
+    """Run the tasks; one whose worker died goes on where it ended, or passes over the culprit."""
+    n_done, failures, deaths = 0, Counter[str](), Counter[int]()
+    limit = SHARD_SIZE * (tasks[0].song_limit_s + 60.0) if tasks else None
+    while tasks:
+        again: list[ShardTask] = []
+        for outcome in map_songs(build_shard, tasks, engine, n_workers=n_workers, timeout_s=limit):
+            if outcome.ok and outcome.value is not None:
+                n_done += len(outcome.item.songs)
+                failures.update(outcome.value)
+            else:
+                again.append(_once_more(outcome, deaths))
+            if on_progress is not None:
+                elapsed = time.monotonic() - start
+                on_progress(Progress(n_done, n_total, elapsed, dict(failures)))
+        tasks = again
+
+
+def _once_more(outcome: Outcome[ShardTask, dict[str, int]], deaths: Counter[int]) -> ShardTask:
+    """The task again, if its worker died.
+
+    Raises:
+        DataError: the failure is not one song's fault.
+    """
+    task = outcome.item
+    deaths[task.number] += 1
+    # Each song is tried N_TRIES times; more deaths than that are no song's fault.
+    n_allowed = N_TRIES * (len(task.songs) + 1)
+    if outcome.cause not in ("worker died", "timeout") or deaths[task.number] > n_allowed:
+        raise DataError(f"features cannot be built: {outcome.error}")
+    return task
+
+
+def _report(
+    songs: Songs, todo: list[tuple[str, str]], indexes: list[pd.DataFrame], elapsed_s: float
+) -> BuildReport:
+    failed = pd.concat([index[index["status"] != "ok"] for index in indexes], ignore_index=True)
+    failed = failed.loc[failed["song_id"].isin([song for song, _ in songs]), ["song_id", "error"]]
+    failed = failed.drop_duplicates("song_id").reset_index(drop=True)
+    n_built = len(todo) - len(failed)
+    return BuildReport(len(songs), n_built, len(songs) - len(todo), failed, elapsed_s)

@@ -1,0 +1,68 @@
+"""What features are made of, and the name that follows from it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from hitcore.errors import ParameterError
+from hitcore.features import MEL_PRESETS, MelConfig
+from hitcore.highlights import DEFAULT_METHOD, METHODS
+
+VERSION = 1
+"""Of the layout and of how features are computed; raised when either changes."""
+
+SEGMENT_VERSIONS = {"middle": 1}
+"""Versions of the highlight methods that are not 2; raised when a method's choices change."""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The settings of one feature store.
+
+    Example:
+        >>> FeatureConfig(segment="middle") == FeatureConfig(segment="middle")
+        True
+        >>> a, b = FeatureConfig(segment="middle"), FeatureConfig(segment="middle", tagger=None)
+        >>> a.fingerprint == b.fingerprint
+        False
+    """
+
+    segment: str = DEFAULT_METHOD
+    """The highlight method that chooses the clip."""
+    length_s: float = 30.0
+    """Length of the clip in seconds."""
+    mel: str = "paper"
+    """Name of the log-mel preset."""
+    n_frames: int = 323
+    """Frames per song."""
+    tagger: str | None = "musicnn-mtt"
+    """Named weights of the tagger; None for no tags."""
+
+    def __post_init__(self) -> None:
+        if self.segment not in METHODS:
+            raise ParameterError(
+                f"highlight method {self.segment!r}: one of {', '.join(METHODS)} is expected"
+            )
+        if self.mel not in MEL_PRESETS:
+            raise ParameterError(
+                f"mel preset {self.mel!r}: one of {', '.join(MEL_PRESETS)} is expected"
+            )
+        if self.length_s <= 0 or self.n_frames < 1:
+            raise ParameterError("length_s and n_frames of features must be positive")
+
+    @property
+    def mel_config(self) -> MelConfig:
+        """The preset itself."""
+        return MEL_PRESETS[self.mel]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name that changes whenever the features would; 16 hexadecimal digits."""
+        settings = {
+            "version": VERSION,
+            "segment_version": SEGMENT_VERSIONS.get(self.segment, 2),
+            "config": asdict(self),
+            "mel": asdict(self.mel_config),
+        }
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

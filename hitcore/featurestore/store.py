@@ -1,0 +1,271 @@
+"""Reading a feature store: whole arrays out, checked against what was written."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hitcore.errors import DataError
+from hitcore.featurestore.settings import FeatureConfig
+from hitcore.files import replacing, sha256_of, write_atomic
+from hitcore.workspace import Workspace
+
+INDEX_COLUMNS = (
+    "song_id",
+    "shard",
+    "row",
+    "content_hash",
+    "start_s",
+    "end_s",
+    "status",
+    "error",
+)
+
+
+_ROWS_AT_ONCE = 1 << 16
+"""Lines of an index that are held as Python objects at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of songs in a given order, as the networks take them."""
+
+    song_ids: tuple[str, ...]
+    """The songs, in the order of the arrays."""
+    mel: NDArray[np.float16]
+    """Log-mel spectrograms, (n_songs, n_mels, n_frames)."""
+    tags: NDArray[np.float32] | None
+    """Tag activations, (n_songs, n_tags); None where the store has no tagger."""
+    tag_names: tuple[str, ...]
+    """Names of the tags."""
+    config: FeatureConfig
+    """What the features are made of."""
+
+
+class FeatureStore:
+    """One folder of features of a workspace.
+
+    Args:
+        workspace: The workspace.
+        config: The settings; the folder's name follows from them.
+    """
+
+    def __init__(self, workspace: Workspace, config: FeatureConfig) -> None:
+        self.workspace = workspace
+        self.config = config
+        self.folder = workspace.features_folder(config.fingerprint)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def index(self) -> pd.DataFrame:
+        """One line per song: its shard and row, content hash, clip, status and error."""
+        path = self.folder / "index.parquet"
+        if not path.exists():
+            return pd.DataFrame(columns=list(INDEX_COLUMNS))
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): {self._mend()}") from error
+
+    def missing(self, song_ids: list[str]) -> list[str]:
+        """Those songs that have no features here, in order."""
+        index = self.index()
+        present = set(index.loc[index["status"] == "ok", "song_id"])
+        return [song for song in song_ids if song not in present]
+
+    def load(self, song_ids: list[str]) -> Features:
+        """The features of these songs, in this order, every shard checked against its checksum.
+
+        Raises:
+            DataError: a song has no features (the message says why and what to run), or a shard
+                is not as it was written.
+        """
+        table = self._rows_of(song_ids)
+        mel_config = self.config.mel_config
+        mel = np.empty((len(table), mel_config.n_mels, self.config.n_frames), np.float16)
+        tags: NDArray[np.float32] | None = None
+        names: tuple[str, ...] = ()
+        for shard in np.unique(table["shard"]):
+            rows = table[table["shard"] == shard]
+            about = self.checked_shard(int(shard))
+            self._compare(rows, about)
+            where, within = rows["position"].to_numpy(), rows["row"].to_numpy()
+            mel[where] = _mapped(self.folder / about["mel"])[within]
+            if about["tags"] is not None:
+                shard_tags = _mapped(self.folder / about["tags"])
+                names = tuple(about["tag_names"])
+                if tags is None:
+                    tags = np.empty((len(table), shard_tags.shape[1]), np.float32)
+                tags[where] = shard_tags[within]
+        return Features(tuple(song_ids), mel, tags, names, self.config)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the store, one line each; an empty list where all is well."""
+        try:
+            index = self.index()
+        except DataError as error:
+            return [str(error)]
+        problems = []
+        for shard in np.unique(index["shard"].astype(int)):
+            try:
+                self._compare(index[index["shard"] == shard], self.checked_shard(int(shard)))
+            except DataError as error:
+                problems.append(str(error))
+        return problems
+
+    def checked_shard(self, number: int) -> dict[str, Any]:
+        """The description of a shard whose files are as they were written.
+
+        Raises:
+            DataError: a file is absent or differs from what was written.
+        """
+        about = read_sidecar(self.folder, number)
+        if about is None:
+            raise DataError(f"shard {number} of {self.folder.name} is absent: {self._mend()}")
+        for name in ("mel", "tags"):
+            if about[name] is None:
+                continue
+            path = self.folder / about[name]
+            if not path.exists() or sha256_of(path) != about[f"{name}_sha256"]:
+                raise DataError(
+                    f"{path.name} of {self.folder.name} is not as it was written (truncated or "
+                    f"changed on disk): {self._mend()}"
+                )
+        return about
+
+    # --- mending ----------------------------------------------------------------------------------
+
+    def drop_damaged_shards(self) -> int:
+        """Forget shards that are not as they were written, so that a build makes them again.
+
+        Arrays without a description, which a killed build leaves, go too.
+        """
+        damaged = 0
+        for path in sorted(self.folder.glob("shard-*.json")):
+            try:
+                self.checked_shard(_number(path))
+            except DataError:
+                damaged += 1
+                path.unlink()
+        whole = {_number(path) for path in self.folder.glob("shard-*.json")}
+        for path in self.folder.glob("shard-*.npy"):
+            if _number(path) not in whole:
+                path.unlink()
+        return damaged
+
+    def drop_outdated_shards(self, index: pd.DataFrame) -> None:
+        """Remove shards of failed songs alone that a later try has replaced."""
+        current = set(index["shard"].astype(int))
+        for path in self.folder.glob("shard-*.json"):
+            if _number(path) not in current:
+                path.unlink()
+
+    def write_index(self) -> pd.DataFrame:
+        """Gather the descriptions of all shards into `index.parquet`; the table."""
+        tables = [pd.DataFrame(columns=list(INDEX_COLUMNS))]
+        rows: list[dict[str, object]] = []
+        for path in sorted(self.folder.glob("shard-*.json")):
+            rows += (read_sidecar(self.folder, _number(path)) or {"songs": []})["songs"]
+            if len(rows) >= _ROWS_AT_ONCE:
+                tables.append(pd.DataFrame(rows, columns=list(INDEX_COLUMNS)))
+                rows = []
+        tables.append(pd.DataFrame(rows, columns=list(INDEX_COLUMNS)))
+        full = [table for table in tables if len(table)]
+        table = pd.concat(full, ignore_index=True) if full else tables[0]
+        # A song that failed once and came right later stands in two shards; the good one counts.
+        table["failed"] = table["status"] != "ok"
+        table = table.sort_values(["failed", "shard"], ascending=[True, False])
+        table = table.drop_duplicates("song_id").drop(columns="failed")
+        table = table.sort_values(["shard", "row"]).reset_index(drop=True)
+        with replacing(self.folder / "index.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        write_atomic(self.folder / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
+        return table
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _rows_of(self, song_ids: list[str]) -> pd.DataFrame:
+        index = self.index().set_index("song_id")
+        good = index[index["status"] == "ok"]
+        missing = [song for song in song_ids if song not in good.index]
+        if missing:
+            why = index["error"].get(missing[0])
+            reason = f" ({why})" if isinstance(why, str) else ""
+            raise DataError(
+                f"{len(missing):,} of {len(song_ids):,} songs have no features "
+                f"({self.config.segment}), first {missing[0]!r}{reason}: {self._mend()}"
+            )
+        table = good.loc[song_ids, ["shard", "row"]].astype(int).reset_index()
+        table["position"] = np.arange(len(table))
+        return table
+
+    def _compare(self, rows: pd.DataFrame, about: dict[str, Any]) -> None:
+        """Refuse an index that says other than the shard of where its songs stand."""
+        places = {song["song_id"]: song["row"] for song in about["songs"]}
+        for song, row in zip(rows["song_id"], rows["row"], strict=True):
+            if places.get(song) != row:
+                raise DataError(
+                    f"index.parquet of {self.folder.name} and its shards differ on {song!r} "
+                    f"(changed on disk): {self._mend()}"
+                )
+
+    def _mend(self) -> str:
+        usual = FeatureConfig(segment=self.config.segment)
+        tagger = (
+            ""
+            if self.config.tagger == usual.tagger
+            else f" --tagger {self.config.tagger or 'none'}"
+        )
+        return (
+            f"run `hitcore features build {self.workspace.path} --highlight {self.config.segment}"
+            f"{tagger}`"
+        )
+
+
+def digest_of(about: Mapping[str, Any]) -> str:
+    """The checksum of a shard's description, which stands in it as `sha256`.
+
+    Example:
+        >>> digest_of({"songs": []}) == digest_of({"songs": [], "sha256": "any"})
+        True
+    """
+    content = {name: value for name, value in about.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_sidecar(folder: Path, number: int) -> dict[str, Any] | None:
+    """The description of a shard, or None where there is none.
+
+    Raises:
+        DataError: it is not as it was written.
+    """
+    path = folder / f"shard-{number:05d}.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        # The first stores were written without this checksum.
+        good = {"songs", "mel", "tags"} <= set(about)
+        good = good and about.get("sha256") in (None, digest_of(about))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise DataError(f"{path} is damaged: build the features again, which mends it")
+    return dict(about)
+
+
+def _number(path: Path) -> int:
+    """The number of a shard, from one of its files."""
+    return int(path.stem.split("-")[1])
+
+
+def _mapped(path: Path) -> NDArray[np.generic]:
+    """A shard's array, mapped into memory."""
+    array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

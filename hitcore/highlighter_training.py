@@ -1,0 +1,415 @@
+"""Training of the attention highlighter on song-level labels: moods of the user's, or of a tagger.
+
+The attention weighs the predictions of a song's chunks into one distribution over the labels,
+which is compared with the song's own by cross-entropy. Nothing is said about times: the attention
+comes to rest where a song tells its labels. Without labels, the mood tags that a tagger gives the
+whole song serve as soft ones.
+
+The known trap is a network that looks at the position alone. Therefore the positional encoding is
+left out of half of the training steps, songs of a batch included, and what the position explains
+is reported for the songs held out.
+
+The chunks of all songs are computed once, into a folder beside the result; a broken run finds them
+there.
+
+References:
+    S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
+    2018, section 3.
+"""
+
+import copy
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hitcore import weights
+from hitcore.audio import Waveform
+from hitcore.errors import AudioError, DataError, ParameterError
+from hitcore.files import replacing
+from hitcore.highlights.attention import (
+    HighlightNet,
+    batch_chunks,
+    position_share,
+    song_chunks,
+    trained_state,
+)
+from hitcore.taggers import Taggram
+
+MOODS = (
+    "beautiful",
+    "catchy",
+    "chill",
+    "chillout",
+    "easy listening",
+    "happy",
+    "Mellow",
+    "party",
+    "sad",
+    "sexy",
+)
+"""Tags of `musicnn-msd` that say how music feels."""
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and how much there is."""
+
+
+class MoodTagger(Protocol):
+    """What gives moods to songs without labels, such as `load_tagger("musicnn-msd")`."""
+
+    def tag(self, waveform: Waveform) -> Taggram:
+        """The tags of a song over time."""
+
+
+@dataclass(frozen=True)
+class SourceSong:
+    """One song to learn from."""
+
+    name: str
+    """How labels refer to it: the file's name without its ending."""
+    load: Callable[[], Waveform]
+    """Its sound, made or decoded when it is needed."""
+    key: str
+    """What identifies the sound: changes when the sound does."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSongs:
+    """Songs with a distribution over labels each."""
+
+    songs: tuple[SourceSong, ...]
+    """The songs."""
+    targets: NDArray[np.float32]
+    """`(n_songs, n_labels)`; rows sum to 1."""
+    label_names: tuple[str, ...]
+    """What the columns stand for."""
+    skipped: dict[str, int]
+    """What was left out, by reason."""
+
+
+@dataclass(frozen=True)
+class HighlighterConfig:
+    """Settings of a training."""
+
+    n_epochs: int = 30
+    """Passes over the training songs."""
+    batch_size: int = 8
+    """Songs per step."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    position_dropout: float = 0.5
+    """Share of the steps without the positional encoding."""
+    valid_share: float = 0.15
+    """Share of the songs held out to choose the best epoch."""
+    seed: int = 0
+    """Seed of weights, order and split."""
+
+    def __post_init__(self) -> None:
+        if self.n_epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise ParameterError("n_epochs, batch_size and learning_rate must be positive")
+        if not 0 <= self.position_dropout <= 1 or not 0 < self.valid_share < 1:
+            raise ParameterError(
+                f"position_dropout is {self.position_dropout}, valid_share {self.valid_share}: "
+                "shares are from 0 to 1, and some songs but not all are held out"
+            )
+
+
+@dataclass(frozen=True)
+class HighlighterEpoch:
+    """How one epoch went."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean cross-entropy of the training songs less the entropy of their labels, nats."""
+    valid_loss: float
+    """The same for the songs held out."""
+
+
+@dataclass(frozen=True)
+class HighlighterTraining:
+    """A trained highlighter and how it did."""
+
+    path: Path
+    """The weight file, for `load_highlighter` and the method `attention:PATH`."""
+    n_songs: int
+    """Songs that were learnt from or held out."""
+    history: tuple[HighlighterEpoch, ...]
+    """Epoch by epoch; the best on the songs held out was kept."""
+    position_share: float
+    """Mean share of the attention's variance that position alone explains, songs held out."""
+    skipped: dict[str, int]
+    """What was left out, by reason."""
+
+
+def label_songs(songs: Sequence[SourceSong], labels: str | os.PathLike[str]) -> LabelledSongs:
+    """Songs with the labels of a CSV file: columns `song, label` and, if wanted, `weight`.
+
+    One row per song and label; `song` is the file's name, with or without its ending. A song's
+    weights (1 where the column is absent) are brought to a sum of 1. Rows of unknown songs and
+    songs without a row are left out and counted.
+
+    Raises:
+        DataError: A column is missing, a weight is no positive number, or fewer than two songs or
+            labels remain.
+    """
+    rows, unknown = _read_rows(Path(labels), {song.name for song in songs})
+    names = tuple(sorted({label for _, label, _ in rows}))
+    column = {name: i for i, name in enumerate(names)}
+    position = {song.name: i for i, song in enumerate(songs)}
+    totals = np.zeros((len(songs), len(names)), np.float32)
+    for song, label, weight in rows:
+        totals[position[song], column[label]] += weight
+    kept = totals.sum(axis=1) > 0
+    if kept.sum() < 2 or len(names) < 2:
+        raise DataError(
+            f"{labels}: {int(kept.sum())} of {len(songs)} songs have one of {len(names)} labels; "
+            "at least 2 songs and 2 labels are needed: does the column song hold the files' names?"
+        )
+    targets = totals[kept] / totals[kept].sum(axis=1, keepdims=True)
+    skipped = {"rows of unknown songs": unknown, "songs without a label": int((~kept).sum())}
+    chosen = tuple(song for song, keep in zip(songs, kept, strict=True) if keep)
+    return LabelledSongs(chosen, targets, names, skipped)
+
+
+def mood_songs(
+    songs: Sequence[SourceSong],
+    tagger: MoodTagger,
+    moods: Sequence[str] = MOODS,
+    on_progress: Progress | None = None,
+) -> LabelledSongs:
+    """Songs with the moods that a tagger hears in the whole of each, brought to a sum of 1.
+
+    Songs that cannot be read are left out and counted.
+
+    Raises:
+        ParameterError: The tagger does not know the moods.
+        DataError: Fewer than two songs can be read.
+    """
+    rows, kept, unreadable = [], [], 0
+    for i, song in enumerate(songs):
+        try:
+            taggram = tagger.tag(song.load())
+        except AudioError:
+            unreadable += 1
+        else:
+            rows.append(_moods_of(taggram, moods))
+            kept.append(song)
+        if on_progress:
+            on_progress(i + 1, len(songs))
+    if len(kept) < 2:
+        raise DataError(f"{len(kept)} of {len(songs)} songs can be read; at least 2 are needed")
+    targets = np.asarray(rows, np.float32)
+    return LabelledSongs(tuple(kept), targets, tuple(moods), {"songs unreadable": unreadable})
+
+
+def train_highlighter(
+    data: LabelledSongs,
+    out: str | os.PathLike[str],
+    config: HighlighterConfig | None = None,
+    *,
+    description: dict[str, str] | None = None,
+    device: torch.device | str = "cpu",
+    on_progress: Progress | None = None,
+    on_epoch: Callable[[HighlighterEpoch], None] | None = None,
+) -> HighlighterTraining:
+    """A highlighter that learnt from labelled songs, written to a file.
+
+    Args:
+        data: What to learn from.
+        out: The `.safetensors` file to write; `<out>.work` keeps the songs' chunks.
+        config: How.
+        description: `title`, `trained_on`, `licence`, `limits` of the result.
+        device: Where to compute.
+        on_progress: Called while the chunks are made.
+        on_epoch: Called after each epoch.
+
+    Raises:
+        ParameterError: `out` does not end in `.safetensors`.
+        DataError: Fewer than two songs can be read.
+    """
+    config = config or HighlighterConfig()
+    path = Path(out)
+    if path.suffix != ".safetensors":
+        raise ParameterError(f"out is {path.name}: weight files end in .safetensors")
+    found = _prepared(data.songs, path.with_name(path.name + ".work"), on_progress)
+    kept = [i for i, song in enumerate(found) if song is not None]
+    if len(kept) < 2:
+        raise DataError(
+            f"{len(kept)} of {len(data.songs)} songs can be read; at least 2 are needed"
+        )
+    chunks = [song for song in found if song is not None]
+    targets = torch.from_numpy(data.targets[kept])
+    network, history, held_out = _fit(chunks, targets, config, torch.device(device), on_epoch)
+    shares = [position_share(network, chunks[i].load().to(device)) for i in held_out]
+    metadata = {
+        "name": path.stem,
+        "kind": "highlighter",
+        "title": "NAM-LF with positional encoding",
+        "trained_on": f"{len(kept)} songs, labels: {', '.join(data.label_names)}",
+        "source": "hitcore train highlighter",
+        "licence": "as the songs and labels allow",
+        "limits": "Attends to what tells its labels apart, which need not be a chorus.",
+        "settings": asdict(config),
+        "position_share": float(np.mean(shares)),
+        **(description or {}),
+    }
+    state = {key: value.cpu().numpy() for key, value in trained_state(network).items()}
+    weights.save(path, state, metadata)
+    unreadable = data.skipped.get("songs unreadable", 0) + len(found) - len(kept)
+    skipped = {**data.skipped, "songs unreadable": unreadable}
+    return HighlighterTraining(path, len(kept), tuple(history), float(np.mean(shares)), skipped)
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _read_rows(path: Path, known: set[str]) -> tuple[list[tuple[str, str, float]], int]:
+    """Song, label and weight of every row of a known song, and how many are of unknown ones."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"song", "label"} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(
+                    f"{path}: the column {', '.join(sorted(missing))} is missing; a labels file "
+                    "has the columns song, label and, if wanted, weight"
+                )
+            rows, unknown = [], 0
+            for row in reader:
+                song = row["song"] if row["song"] in known else Path(row["song"] or "").stem
+                if song not in known or not row["label"]:
+                    unknown += 1
+                    continue
+                rows.append((song, row["label"], _weight(row.get("weight"), path, reader.line_num)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+    return rows, unknown
+
+
+def _weight(text: str | None, path: Path, line: int) -> float:
+    try:
+        weight = float(text) if text else 1.0
+    except ValueError:
+        weight = float("nan")
+    if not (np.isfinite(weight) and weight > 0):
+        raise DataError(f"{path}, line {line}: the weight {text!r} is no positive number")
+    return weight
+
+
+def _moods_of(taggram: Taggram, moods: Sequence[str]) -> NDArray[np.float32]:
+    position = {name: i for i, name in enumerate(taggram.tag_names)}
+    missing = [mood for mood in moods if mood not in position]
+    if missing:
+        raise ParameterError(
+            f"the tagger does not know the moods {', '.join(missing)}: musicnn-msd knows them"
+        )
+    heard = np.asarray(taggram.mean(), np.float64)[[position[mood] for mood in moods]]
+    return np.asarray(heard / max(heard.sum(), 1e-9), np.float32)
+
+
+# --- the chunks on disk --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """The chunks of one song, in half precision on disk."""
+
+    path: Path
+
+    def load(self) -> Tensor:
+        return torch.from_numpy(np.load(self.path, allow_pickle=False).astype(np.float32))
+
+
+def _prepared(
+    songs: Sequence[SourceSong], folder: Path, on_progress: Progress | None
+) -> list[_Chunks | None]:
+    """The chunks of every song, None where it cannot be read; what is there is not made again."""
+    prepared: list[_Chunks | None] = []
+    for i, song in enumerate(songs):
+        name = hashlib.sha256(song.key.encode()).hexdigest()[:32]
+        chunks = _Chunks(folder / f"{name}.npy")
+        readable = True
+        if not chunks.path.exists():
+            try:
+                made = song_chunks(song.load()).numpy().astype(np.float16)
+            except AudioError:
+                readable = False
+            else:
+                with replacing(chunks.path) as temporary:
+                    np.save(temporary, made)
+        prepared.append(chunks if readable else None)
+        if on_progress:
+            on_progress(i + 1, len(songs))
+    return prepared
+
+
+# --- fitting -------------------------------------------------------------------------------------
+
+
+def _fit(
+    chunks: list[_Chunks],
+    targets: Tensor,
+    config: HighlighterConfig,
+    device: torch.device,
+    on_epoch: Callable[[HighlighterEpoch], None] | None,
+) -> tuple[HighlightNet, list[HighlighterEpoch], list[int]]:
+    """The network of the best epoch, all epochs, and which songs were held out."""
+    rng = np.random.default_rng(config.seed)
+    order = rng.permutation(len(chunks))
+    n_valid = min(max(1, round(config.valid_share * len(chunks))), len(chunks) - 1)
+    held_out, learnt = order[:n_valid].tolist(), order[n_valid:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = HighlightNet(targets.shape[1]).to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    best, best_state = np.inf, copy.deepcopy(network.state_dict())
+    history: list[HighlighterEpoch] = []
+
+    def loss_of(songs: Sequence[int], position_weight: float) -> Tensor:
+        batch, mask = batch_chunks([chunks[i].load() for i in songs])
+        output = network(batch.to(device), mask.to(device), position_weight)
+        return _divergence(output.prediction, targets[list(songs)].to(device))
+
+    for epoch in range(1, config.n_epochs + 1):
+        network.train()
+        losses = []
+        for songs in _batches(rng.permutation(learnt), config.batch_size):
+            loss = loss_of(songs, float(rng.random() >= config.position_dropout))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            losses.append(loss.item() * len(songs))
+        network.eval()
+        with torch.inference_mode():
+            valid = [
+                loss_of(songs, 1.0).item() * len(songs)
+                for songs in _batches(np.asarray(held_out), config.batch_size)
+            ]
+        record = HighlighterEpoch(epoch, sum(losses) / len(learnt), sum(valid) / n_valid)
+        history.append(record)
+        if record.valid_loss < best:
+            best, best_state = record.valid_loss, copy.deepcopy(network.state_dict())
+        if on_epoch:
+            on_epoch(record)
+    network.load_state_dict(best_state)
+    return network.eval(), history, held_out
+
+
+def _divergence(prediction: Tensor | None, target: Tensor) -> Tensor:
+    """Cross-entropy less the target's entropy: 0 for a perfect prediction; mean over songs."""
+    assert prediction is not None
+    gap = torch.log(target.clamp(min=1e-12)) - torch.log(prediction.clamp(min=1e-12))
+    return (target * gap).sum(dim=1).mean()
+
+
+def _batches(order: NDArray[np.int64], size: int) -> list[list[int]]:
+    return [order[i : i + size].tolist() for i in range(0, len(order), size)]

@@ -1,0 +1,118 @@
+"""The methods by name, and the front door: a song in, its highlight out."""
+
+from collections.abc import Callable
+
+from hitcore.audio import Waveform
+from hitcore.errors import ParameterError
+from hitcore.highlights.attention import attention_evidence
+from hitcore.highlights.middle import middle_evidence
+from hitcore.highlights.repetition import repetition_evidence
+from hitcore.highlights.snapping import Snap, snap_highlight
+from hitcore.highlights.windows import Evidence, Highlight, Section, best_windows
+
+_FINDERS: dict[str, Callable[[Waveform], Evidence]] = {
+    "middle": middle_evidence,
+    "repetition": repetition_evidence,
+    "attention": attention_evidence,
+}
+
+METHODS: tuple[str, ...] = tuple(_FINDERS)
+"""Names that `find_highlight` accepts, beside `attention:WEIGHTS` such as `attention:nam-lf`."""
+
+DEFAULT_METHOD = "repetition"
+"""The method of choice, by measurement: see docs/highlights.md."""
+
+
+def find_evidence(waveform: Waveform, method: str | None = None) -> Evidence:
+    """What speaks for hearing each moment of the song, by one method.
+
+    Raises:
+        ParameterError: If `method` is none of `METHODS`.
+
+    Example:
+        >>> import numpy as np
+        >>> song = Waveform(np.zeros(22050 * 40, np.float32), 22050)
+        >>> find_evidence(song, "repetition").note
+        'no clear highlight: silence'
+    """
+    name = DEFAULT_METHOD if method is None else method
+    base, _, chosen = name.partition(":")
+    if base == "attention" and chosen:
+        return attention_evidence(waveform, chosen)
+    if name not in _FINDERS:
+        raise ParameterError(
+            f"highlight method {name!r}: one of {', '.join(METHODS)} is expected, or "
+            "attention:WEIGHTS with the name or file of other weights"
+        )
+    return _FINDERS[name](waveform)
+
+
+def find_highlight(
+    waveform: Waveform,
+    method: str | None = None,
+    *,
+    length_s: float = 30.0,
+    snap: Snap | None = None,
+) -> Highlight:
+    """The part of a song that is most worth hearing.
+
+    Args:
+        waveform: The whole song; a song no longer than `length_s` is its own highlight.
+        method: One of `METHODS`; None for `DEFAULT_METHOD`.
+        length_s: Length of the highlight in seconds.
+        snap: Move the start to the nearest "beat", or "section" that comes back; None: leave it.
+
+    Raises:
+        ParameterError: If `method` is none of `METHODS`, or `length_s` is not positive.
+        WeightsError: If the attention's weights are not installed.
+
+    References:
+        The paper, section 4.1.
+
+    Example:
+        >>> import numpy as np
+        >>> song = Waveform(np.zeros(22050 * 40, np.float32), 22050)
+        >>> highlight = find_highlight(song, "middle")
+        >>> highlight.start, highlight.end
+        (5.0, 35.0)
+    """
+    return find_highlights(waveform, 1, method, length_s=length_s, snap=snap)[0]
+
+
+def find_highlights(
+    waveform: Waveform,
+    n_highlights: int,
+    method: str | None = None,
+    *,
+    length_s: float = 30.0,
+    snap: Snap | None = None,
+) -> list[Highlight]:
+    """The best parts of a song that do not overlap, best first; fewer where there is no room.
+
+    Raises:
+        ParameterError: If `method` is none of `METHODS`, or a number is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> song = Waveform(np.zeros(22050 * 60, np.float32), 22050)
+        >>> [h.start for h in find_highlights(song, 2, "middle", length_s=20.0)]
+        [20.0, 0.0]
+    """
+    found = best_windows(find_evidence(waveform, method), n_highlights, length_s)
+    if snap is None:
+        return found
+    return [snap_highlight(highlight, waveform, snap) for highlight in found]
+
+
+def repeated_sections(waveform: Waveform) -> tuple[Section, ...]:
+    """What comes back in a song, with the times of all its occurrences, ordered by start.
+
+    Sections of one group sound alike; group 0 is the one that most speaks for a highlight, in most
+    songs the chorus. Empty where nothing comes back.
+
+    Example:
+        >>> import numpy as np
+        >>> repeated_sections(Waveform(np.zeros(22050 * 60, np.float32), 22050))
+        ()
+    """
+    return repetition_evidence(waveform).sections

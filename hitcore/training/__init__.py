@@ -1,0 +1,25 @@
+"""Training of one model or of a whole stack: settings, members, `fit`, `fit_stack`, fusion.
+
+Many models of 0.1 million parameters each are trained as one batched model on data that lives on
+the device (`stack`); what is drawn in an epoch follows from each member's own seed (`batches`); the
+state is kept on disk (`checkpoints`), so that a broken run goes on where it stood.
+"""
+
+from hitcore.training.chunk import EpochRecord
+from hitcore.training.fitting import MemberResult, Progress, StackResult, fit, fit_stack
+from hitcore.training.fusion import choose_weight, fuse
+from hitcore.training.settings import Member, TrainConfig, TrainingData
+
+__all__ = [
+    "EpochRecord",
+    "Member",
+    "MemberResult",
+    "Progress",
+    "StackResult",
+    "TrainConfig",
+    "TrainingData",
+    "choose_weight",
+    "fit",
+    "fit_stack",
+    "fuse",
+]

@@ -1,0 +1,203 @@
+"""The folder of one catalogue: where everything lies, and who may write it.
+
+    songs.parquet  daily_shares/  hit_scores.parquet  audio/
+    features/<fingerprint>/  runs/<run_id>/  ledger.sqlite  workspace.json
+
+`workspace.json` names the format and its version; a folder without it is no workspace, and one of
+another version is refused rather than guessed at. Files are written whole or not at all
+(`hitcore.files`); a lock keeps two processes from building the same thing at the same time.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hitcore.errors import DataError, ParameterError
+from hitcore.files import write_atomic
+
+FORMAT = "hitcore-workspace"
+VERSION = 1
+_MARKER = "workspace.json"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An existing workspace. Make one with `create`, return to it with `open`.
+
+    Example:
+        >>> import tempfile
+        >>> workspace = Workspace.create(Path(tempfile.mkdtemp()) / "mine")
+        >>> workspace.songs.name, workspace.run_folder("3f2a").parent.name
+        ('songs.parquet', 'runs')
+        >>> Workspace.open(workspace.path) == workspace
+        True
+    """
+
+    path: Path
+    """The absolute path of the folder."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _absolute(self.path))
+        _check_marker(self.path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> "Workspace":
+        """The workspace at `path`, made if nothing is there yet; an existing one is kept.
+
+        Raises:
+            DataError: `path` is a file, a folder that holds other things, a workspace of another
+                version, or cannot be made.
+        """
+        folder = _absolute(path)
+        marker = folder / _MARKER
+        if not marker.exists():
+            try:
+                if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                    raise DataError(
+                        f"{folder} holds other things: give a new or an empty folder for the "
+                        "workspace"
+                    )
+                write_atomic(marker, json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
+            except OSError as error:
+                raise DataError(
+                    f"no workspace can be made at {folder}: {error.strerror}"
+                ) from error
+        return cls(folder)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Workspace":
+        """The workspace at `path`.
+
+        Raises:
+            DataError: there is none, or it is of another version.
+        """
+        return cls(Path(path))
+
+    @property
+    def songs(self) -> Path:
+        """The table of songs."""
+        return self.path / "songs.parquet"
+
+    @property
+    def hit_scores(self) -> Path:
+        """The table `song_id, hit_score`."""
+        return self.path / "hit_scores.parquet"
+
+    @property
+    def daily_shares(self) -> Path:
+        """The folder of Parquet files `song_id, date, share`."""
+        return self.path / "daily_shares"
+
+    @property
+    def audio(self) -> Path:
+        """The folder of sound files, where the catalogue brings its own."""
+        return self.path / "audio"
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite file that says which runs are planned, running, done or failed."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def features(self) -> Path:
+        """The folder of all feature stores."""
+        return self.path / "features"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs."""
+        return self.path / "runs"
+
+    def features_folder(self, fingerprint: str) -> Path:
+        """The folder of the features that one configuration gives.
+
+        Raises:
+            ParameterError: the fingerprint is not a plain name.
+        """
+        return self.features / _plain(fingerprint, "fingerprint")
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of one run.
+
+        Raises:
+            ParameterError: the id is not a plain name.
+        """
+        return self.runs / _plain(run_id, "run_id")
+
+    @contextmanager
+    def lock(self, name: str, timeout_s: float = 0.0) -> Iterator[None]:
+        """Be the only process on this machine that does `name` in this workspace.
+
+        The system gives the lock back when the process ends, however it ends.
+
+        Raises:
+            DataError: another process holds it for longer than `timeout_s` seconds.
+            ParameterError: the name is not a plain one.
+
+        Example:
+            >>> import tempfile
+            >>> workspace = Workspace.create(Path(tempfile.mkdtemp()) / "mine")
+            >>> with workspace.lock("features"):
+            ...     pass
+        """
+        folder = self.path / ".locks"
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / f"{_plain(name, 'lock')}.lock", timeout=timeout_s)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise DataError(
+                f"another process is at work on {name!r} in {self.path}: wait for it or end it, "
+                "then try again"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _plain(name: str, noun: str) -> str:
+    """The name itself, if it can only be a name and never a path."""
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ParameterError(
+            f"{noun} {name!r}: letters, digits, '.', '_' and '-' are allowed, at most 128, and a "
+            "letter or digit comes first"
+        )
+    return name
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """The path from the root on.
+
+    Raises:
+        DataError: no file system can hold it.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{os.fspath(path)!r:.100} is no path of a folder: {error}") from error
+
+
+def _check_marker(folder: Path) -> None:
+    """Refuse what is no workspace of this version."""
+    hint = f"make one with `hitcore demo create {folder}`"
+    try:
+        marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{folder} is no workspace ({_MARKER} is absent): {hint}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{folder / _MARKER} cannot be read: {error}") from error
+    if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+        raise DataError(f"{folder} is no workspace ({_MARKER} names another format): {hint}")
+    if marker.get("version") != VERSION:
+        raise DataError(
+            f"{folder} is a workspace of version {marker.get('version')}; this hitcore reads "
+            f"version {VERSION}: use the hitcore that made it, or build the workspace again"
+        )

@@ -1,0 +1,115 @@
+"""The app as `make app` serves it, and a real Chromium to visit it."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from planted import planted_workspace
+
+from hitcore import weights
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    return (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def app_command(port: int) -> list[str]:
+    """The line of the Makefile that serves the app, with this Python and this port."""
+    makefile = (ROOT / "Makefile").read_text()
+    line = re.search(r"^\t\$\(BIN\)/python (-m ui\.serve .*)$", makefile, re.MULTILINE)
+    assert line is not None, "`make app` no longer serves the app"
+    words = line.group(1).replace("$(PORT)", str(port)).split()
+    return [sys.executable, *words]
+
+
+@pytest.fixture(scope="session")
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of workspaces with one whose features are there."""
+    folder = tmp_path_factory.mktemp("workspaces")
+    planted_workspace(folder / "planted", n_songs=60)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(workspaces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running app."""
+    if not weights.is_installed("musicnn-mtt"):
+        pytest.skip("the tagger's weights are not installed: make weights")
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log"
+    environment = {**os.environ, "HITCORE_WORKSPACES": str(workspaces)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            app_command(port), cwd=ROOT, stdout=output, stderr=output, env=environment
+        )
+    try:
+        wait_until_served(port, process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the app did not answer: {log.read_text(errors='replace')}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["sync_api.Browser"]:
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium here: install Debian's package chromium, or set CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: "sync_api.Browser", server: str) -> Iterator["sync_api.Page"]:
+    """A fresh visitor, whose console must stay free of errors."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=server)
+    visited = context.new_page()
+    visited.set_default_timeout(120_000)
+    errors: list[str] = []
+    visited.on("pageerror", lambda error: errors.append(str(error)))
+    yield visited
+    context.close()
+    assert not errors

@@ -1,0 +1,178 @@
+"""Analyse, Compare, Experiments, Models and Method: empty, happy, and with an error."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from planted import planted_workspace
+from streamlit.testing.v1 import AppTest
+
+from hitcore.experiments import ExperimentConfig, load_results, run_experiment
+from hitcore.workspace import Workspace
+from ui import compare, jobs, loaders, page, songs, uploads
+from ui.jobs import Job
+
+PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A small workspace with the results of rows that cost nothing."""
+    workspace = planted_workspace(tmp_path_factory.mktemp("demo") / "demo", n_songs=60)
+    run_experiment(workspace, ["artist-prior", "release-year"], ExperimentConfig(n_folds=4))
+    return workspace
+
+
+@pytest.fixture
+def demo(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    yield from instead_of_demo(finished.path, monkeypatch, finished)
+
+
+@pytest.fixture
+def no_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield from instead_of_demo(tmp_path / "nothing", monkeypatch, None)
+
+
+def instead_of_demo(path: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> Iterator:
+    monkeypatch.setattr(loaders, "DEMO", path)
+    cached = (loaders.demo_workspace, loaders.catalogue, loaders.results, loaders.about)
+    for loader in cached:
+        loader.clear()
+    yield value
+    for loader in cached:
+        loader.clear()
+
+
+def opened(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=120)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def words_of(app: AppTest) -> str:
+    return "\n".join(element.value for element in (*app.markdown, *app.caption, *app.info))
+
+
+# --- Analyse -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("song", ["", "0" * 64, "../../etc/passwd", "<script>", "x" * 5000])
+def test_analyse_with_nothing_or_an_unknown_song_invites(no_demo: None, song: str) -> None:
+    app = opened("analyse", **({"song": song} if song else {}))
+    assert app.title[0].value == "Analyse"
+    assert "Nothing here yet" in words_of(app)
+    assert "<script>" not in words_of(app)
+
+
+def test_analyse_says_in_one_line_what_is_no_song(
+    no_demo: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_CACHE", str(tmp_path))
+    uploads.upload_store.clear()
+    digest = uploads.upload_store().put("session:me", b"no music at all\n" * 20)
+    app = AppTest.from_file(str(PAGES / "analyse.py"), default_timeout=120)
+    app.session_state["owner"] = "me"
+    app.session_state["songs"] = [songs.Brought(digest, "*Broken* <b>song</b>.mp3")]
+    app.run()
+    uploads.upload_store.clear()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "\\*Broken\\*" in app.error[0].value
+    assert "\n" not in app.error[0].value
+
+
+@pytest.mark.parametrize("name", ["<img onerror=x>", "[a](b)", "**a**", ":material/home:", "$x$"])
+def test_names_of_strangers_are_shown_letter_by_letter(name: str) -> None:
+    shown = page.plain(name)
+    for sign in "<>[]()*:$":
+        assert shown.count(sign) == shown.count(f"\\{sign}")
+    assert shown.replace("\\", "") == name
+
+
+# --- Compare -------------------------------------------------------------------------------------
+
+
+def test_compare_without_results_says_what_to_do(no_demo: None) -> None:
+    assert "run an experiment" in words_of(opened("compare"))
+
+
+def test_compare_shows_rows_and_their_difference(demo: Workspace) -> None:
+    app = opened("compare")
+    table = app.table[0].value
+    assert table["Network"].tolist() == ["Artist prior", "Release year only"]
+    assert "±" in table["nDCG@10 %"].iloc[0]
+    assert any(
+        "cannot be told apart" in e.value or "beyond chance" in e.value for e in app.markdown
+    )
+
+
+def test_compare_finds_what_the_folds_say(demo: Workspace) -> None:
+    results = load_results(demo)
+    tests = compare.against(results, "artist-prior", "release-year")
+    first, second = (results.folds_of(row)["ndcg"] for row in ("artist-prior", "release-year"))
+    assert tests["ndcg"][0].difference == pytest.approx((first - second).mean())
+    same = compare.against(results, "artist-prior", "artist-prior")
+    assert same["ndcg"][0].difference == 0
+
+
+def test_compare_bolds_the_best_two(demo: Workspace) -> None:
+    results = load_results(demo)
+    cells = compare.cells(results.metrics)
+    table = compare.table1(["artist-prior", "release-year"], cells)
+    assert all(cell.startswith("**") for cell in table["nDCG@10 %"])
+
+
+# --- Experiments ---------------------------------------------------------------------------------
+
+
+def test_experiments_without_a_workspace_offers_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
+    assert "no workspace yet" in words_of(opened("experiments"))
+
+
+def test_experiments_shows_the_ledger(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(finished.path.parent))
+    (finished.path / jobs.FOLDER).mkdir(exist_ok=True)
+    job = Job("table1", ("artist-prior", "release-year"), 4, 3, "one")
+    file = finished.path / jobs.FOLDER / "table1.job.json"
+    file.write_text(json.dumps(vars(job)))
+    app = opened("experiments")
+    assert "Done: 8 runs." in words_of(app)
+    ledger = next(frame.value for frame in app.dataframe if "State" in frame.value.columns)
+    assert ledger["State"].tolist() == ["done"] * 8
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "x" * 41, "<b>"])
+def test_a_job_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        Job(name, ("a",), 3, 3, "one")
+
+
+# --- Models and Method ---------------------------------------------------------------------------
+
+
+def test_models_lists_every_named_network() -> None:
+    app = opened("models")
+    names = app.dataframe[0].value["Name"].tolist()
+    assert {"musicnn-mtt", "musicnn-msd", "jynet", "kkbox-ret30", "nam-lf"} <= set(names)
+
+
+def test_models_says_how_to_get_what_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_CACHE", str(tmp_path))
+    app = opened("models")
+    assert set(app.dataframe[0].value["State"]) >= {"absent"}
+    assert "hitcore weights import" in words_of(app).replace("\\", "")
+
+
+def test_method_shows_the_four_equations() -> None:
+    app = opened("method")
+    assert len(app.latex) == 4
+    assert "Sound explains only a part" in words_of(app)

@@ -1,0 +1,26 @@
+"""Serves the app: `server.py` (app.py behind its gate) with `pages/` routed by `app.py` alone.
+
+Streamlit takes a folder named `pages` beside the main script for its older kind of multipage app
+until the main script has run once. The first visitor of a server who followed a link to a page
+would then see that page without the app around it, and past its door. Here that is switched off
+before the server starts.
+"""
+
+import sys
+from pathlib import Path
+
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web import cli
+
+APP = Path(__file__).resolve().parent.parent / "server.py"
+
+
+def main(options: list[str]) -> None:
+    """Serve the app with these options of `streamlit run`; returns when the server ends."""
+    PagesManager.uses_pages_directory = False
+    sys.argv = ["streamlit", "run", str(APP), *options]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
