@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,9 @@ def status(path: str, cookies: str = "") -> int:
             answers.append(message["status"])
 
     scope = {"type": "http", "path": path, "headers": [(b"cookie", cookies.encode())]}
-    asyncio.run(Gate(inside)(scope, None, send))  # type: ignore[arg-type]
+    # On a thread of its own: an open browser keeps its event loop running on the tests' thread.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, Gate(inside)(scope, None, send)).result()  # type: ignore[arg-type]
     return answers[0]
 
 
