@@ -37,6 +37,7 @@ __all__ = [
     "ModelScore",
     "SongReport",
     "analyse",
+    "clip_taggram",
     "default_models",
     "evidence_of",
     "highlight_clip",
@@ -98,7 +99,7 @@ def analyse(
         >>> report.highlight.start, report.highlight.end             # doctest: +SKIP
         (5.0, 35.0)
     """
-    say = on_stage or (lambda stage, fraction: None)
+    say = on_stage or _silence
     label = name or _name_of(source)
     content = _content_of(source)
     with _named(label, "decoding"):
@@ -146,7 +147,10 @@ def highlight_clip(
 
 
 def evidence_of(
-    source: str | os.PathLike[str] | bytes | BinaryIO, methods: Sequence[str]
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    methods: Sequence[str],
+    *,
+    on_stage: OnStage | None = None,
 ) -> list[Evidence]:
     """What several highlight methods see in a song, to be drawn together.
 
@@ -154,12 +158,41 @@ def evidence_of(
         AudioError: the file cannot be read.
         ParameterError: an unknown method.
     """
+    say = on_stage or _silence
+    say("Decoding", 0.0)
     song = decode(source, SAMPLE_RATE).waveform
-    return [find_evidence(song, method) for method in methods]
+    found = []
+    for i, method in enumerate(methods):
+        say(f"Comparing the methods: {method}", 0.4 + 0.6 * i / len(methods))
+        found.append(find_evidence(song, method))
+    return found
+
+
+def clip_taggram(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    window: tuple[float, float],
+    tagger: str = DEFAULT_TAGGER,
+    *,
+    on_stage: OnStage | None = None,
+) -> Taggram:
+    """The tags of one passage, such as the highlight; the same as a report by this tagger has.
+
+    Raises:
+        AudioError: the file cannot be read.
+        WeightsError: the tagger is not installed.
+    """
+    say = on_stage or _silence
+    say("Decoding", 0.0)
+    clip = decode(source, SAMPLE_RATE).waveform.crop(*window)
+    say(f"Hearing the tags by {tagger}", 0.5)
+    return load_tagger(tagger).tag(clip)
 
 
 def whole_taggram(
-    source: str | os.PathLike[str] | bytes | BinaryIO, tagger: str = DEFAULT_TAGGER
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    tagger: str = DEFAULT_TAGGER,
+    *,
+    on_stage: OnStage | None = None,
 ) -> Taggram:
     """The tags of the whole song over time.
 
@@ -167,7 +200,11 @@ def whole_taggram(
         AudioError: the file cannot be read.
         WeightsError: the tagger is not installed.
     """
-    return load_tagger(tagger).tag(decode(source, TAGGER_RATE).waveform)
+    say = on_stage or _silence
+    say("Decoding", 0.0)
+    song = decode(source, TAGGER_RATE).waveform
+    say("Hearing the whole song", 0.3)
+    return load_tagger(tagger).tag(song)
 
 
 def default_models() -> tuple[list[str], list[str]]:
@@ -282,6 +319,10 @@ def _model(name: str, mix: str | None = None) -> HitModel:
 
 
 # --- inside --------------------------------------------------------------------------------------
+
+
+def _silence(stage: str, fraction: float) -> None:
+    """Where nobody wants to know the stage."""
 
 
 class _named:

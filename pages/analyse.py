@@ -24,6 +24,7 @@ with right:
     demos = songs.demo_songs()
     tried = st.pills("Or try a demo song", list(demos), key="demo-song") if demos else None
 
+songs.choices()  # the address of the first visit, before anything below changes it
 for upload in uploads:
     if upload.file_id not in st.session_state.setdefault("seen", set()):
         st.session_state["seen"].add(upload.file_id)
@@ -34,12 +35,10 @@ st.session_state["tried"] = tried
 if "song" in st.query_params:
     songs.reopen(st.query_params["song"])
 
-choices = st.session_state.setdefault("choices", {})
-default = songs.choice_from(st.query_params)
 found, failed = {}, []
 for song in songs.brought():
     with st.container():
-        report = songs.report_of(song, choices.get(song.digest, default))
+        report = songs.report_of(song, songs.choice_of(song))
     if isinstance(report, HitcoreError):
         failed.append((song, report))
     else:
@@ -54,7 +53,8 @@ if not found and not failed:
     )
 if found:
     opened = songtable.choose(found) if len(found) > 1 else next(iter(found))
-    st.query_params["song"] = opened.digest
+    chosen = songs.choice_of(opened)
+    songs.into_address({"song": opened.digest, **songs.address_of(chosen)})
     st.divider()
     with page.error_boundary():
-        songview.show(opened, found[opened], choices.get(opened.digest, default))
+        songview.show(opened, found[opened], chosen)

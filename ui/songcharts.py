@@ -1,13 +1,16 @@
 """The pictures of one song: where its highlight is and why, its tags, and where it would stand."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from hitcore.analysis import ModelScore, SongReport
-from hitcore.highlights import Evidence
+from hitcore.analysis import BY_HAND, ModelScore, SongReport
+from hitcore.highlights import DEFAULT_METHOD, Evidence
 from hitcore.standing import Standing
 from hitcore.taggers import Taggram
 from ui.page import clock
@@ -15,22 +18,45 @@ from ui.theme import ORDERED_SCALE, Palette, palette
 
 N_TAGS = 12
 N_TICKS = 8
-METHOD_DASHES = {"repetition": "solid", "attention": "dot", "fused": "dash", "middle": "longdash"}
+Array = NDArray[np.float64]
 
 
-def song_map(report: SongReport, others: list[Evidence] | None = None) -> go.Figure:
-    """Evidence over time, the waveform with the highlight marked, and the score of each moment."""
+def song_map(report: SongReport, others: Sequence[Evidence] = ()) -> go.Figure:
+    """Evidence over time, the waveform with the highlight marked, and the score of each moment.
+
+    Where the evidence of several methods is given, each has a row of its own.
+    """
     colours = palette()
     scored = next((s for s in report.scores if s.frame_scores is not None), None)
-    heights = [0.3, 0.45, 0.25] if scored else [0.38, 0.62]
+    curves = _curves(report, others)
+    pixels = [54 if len(curves) > 1 else 90] * len(curves) + [136] + ([76] if scored else [])
+    gap = 22
+    inner = sum(pixels) + gap * (len(pixels) - 1)
     figure = make_subplots(
-        rows=len(heights), cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=0.06
-    )
-    _add_evidence(figure, report, others or [], colours)
-    _add_waveform(figure, report, colours)
+        rows=len(pixels), cols=1, shared_xaxes=True, row_heights=pixels,
+        vertical_spacing=gap / inner,
+    )  # fmt: skip
+    for row, (method, times, evidence) in enumerate(curves, start=1):
+        chose = method == _method_of_curve(report)
+        figure.add_scatter(
+            x=times, y=evidence, mode="lines", name=method, showlegend=False,
+            line={"color": colours.ink if chose else colours.grey, "width": 1.6},
+            hovertemplate=f"{method} %{{y:.2f}}<extra></extra>", row=row, col=1,
+        )  # fmt: skip
+        title = "Evidence" if row == (len(curves) + 1) // 2 else None
+        figure.update_yaxes(title_text=title, range=[0, 1.05], tickvals=[0, 1], row=row, col=1)
+        if len(curves) > 1:
+            # In the gap above its row: there no curve can run through the words.
+            figure.add_annotation(
+                text=f"<b>{method}</b>" if chose else method, x=0, xref="x domain", xanchor="left",
+                y=1, yanchor="bottom", showarrow=False, row=row, col=1,
+                font={"size": 12, "color": colours.ink if chose else colours.grey},
+            )  # fmt: skip
+            figure.layout.annotations[-1].yref = f"y{row if row > 1 else ''} domain"
+    _add_waveform(figure, report, colours, len(curves) + 1)
     if scored:
-        _add_frame_scores(figure, report, scored, colours)
-    for row in range(1, len(heights) + 1):
+        _add_frame_scores(figure, report, scored, colours, len(curves) + 2)
+    for row in range(1, len(pixels) + 1):
         figure.add_vrect(
             x0=report.highlight.start,
             x1=report.highlight.end,
@@ -45,17 +71,26 @@ def song_map(report: SongReport, others: list[Evidence] | None = None) -> go.Fig
         tickvals=ticks, ticktext=[clock(t) for t in ticks], range=[0, report.info.duration_s],
         showgrid=False, zeroline=False,
     )  # fmt: skip
-    figure.update_xaxes(title_text="Time in the song (m:ss)", row=len(heights), col=1)
+    figure.update_xaxes(title_text="Time in the song (m:ss)", row=len(pixels), col=1)
     figure.update_yaxes(showgrid=False, zeroline=False, fixedrange=True)
     figure.update_layout(
-        height=380 if scored else 300,
-        margin={"l": 0, "r": 8, "t": 8, "b": 0},
+        height=inner + 70,
+        margin={"l": 0, "r": 8, "t": 24 if len(curves) > 1 else 8, "b": 0},
         hovermode="x",
-        showlegend=bool(others),
-        legend={"orientation": "h", "y": 1.12, "x": 0},
+        showlegend=False,
         dragmode=False,
     )
     return figure
+
+
+def evidence_table(report: SongReport, others: Sequence[Evidence] = ()) -> pd.DataFrame:
+    """The numbers behind the curves of the map, one row per method and moment."""
+    return pd.concat(
+        [
+            pd.DataFrame({"method": method, "time_s": times, "evidence": evidence})
+            for method, times, evidence in _curves(report, others)
+        ]
+    )
 
 
 def taggram_map(
@@ -107,7 +142,7 @@ def tag_bars(tags: list[tuple[str, float]], n_tags: int = N_TAGS) -> alt.Chart:
             "activation:Q",
             title="Activation (0 to 1)",
             scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], grid=False),
+            axis=alt.Axis(values=[0, 0.5, 1], grid=False),
         ),
         tooltip=["tag", alt.Tooltip("activation:Q", format=".3f")],
     )
@@ -200,40 +235,36 @@ def catalogue_place(hit_scores: np.ndarray, standing: Standing) -> alt.LayerChar
 # --- the rows of the map -------------------------------------------------------------------------
 
 
-def _add_evidence(
-    figure: go.Figure, report: SongReport, others: list[Evidence], colours: Palette
-) -> None:
+def _curves(report: SongReport, others: Sequence[Evidence]) -> list[tuple[str, Array, Array]]:
+    """Method, times and evidence of every curve in view."""
+    if others:
+        return [(found.method, found.curve_times, found.curve) for found in others]
     chosen = report.highlight
-    for evidence in others:
-        dash = METHOD_DASHES.get(evidence.method, "dot")
-        figure.add_scatter(
-            x=evidence.curve_times, y=evidence.curve, mode="lines", name=evidence.method,
-            line={"color": colours.grey, "width": 1.2, "dash": dash}, row=1, col=1,
-        )  # fmt: skip
-    figure.add_scatter(
-        x=chosen.curve_times, y=chosen.curve, mode="lines", name=f"{chosen.method} (chosen)",
-        line={"color": colours.ink, "width": 1.6},
-        hovertemplate="evidence %{y:.2f}<extra></extra>", row=1, col=1,
-    )  # fmt: skip
-    figure.update_yaxes(title_text="Evidence", range=[0, 1.05], tickvals=[0, 1], row=1, col=1)
+    return [(_method_of_curve(report), chosen.curve_times, chosen.curve)]
 
 
-def _add_waveform(figure: go.Figure, report: SongReport, colours: Palette) -> None:
+def _method_of_curve(report: SongReport) -> str:
+    """Whose evidence the report holds: a window by hand comes with the default method's."""
+    method = report.highlight.method
+    return DEFAULT_METHOD if method == BY_HAND else method
+
+
+def _add_waveform(figure: go.Figure, report: SongReport, colours: Palette, row: int) -> None:
     low, high = report.envelope
     times = np.linspace(0, report.info.duration_s, len(low))
     line = {"color": colours.grey, "width": 0.8}
     figure.add_scatter(
-        x=times, y=high, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=2, col=1
+        x=times, y=high, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=row, col=1
     )
     figure.add_scatter(
         x=times, y=low, mode="lines", line=line, fill="tonexty", fillcolor=colours.grey,
-        hoverinfo="skip", showlegend=False, row=2, col=1,
+        hoverinfo="skip", showlegend=False, row=row, col=1,
     )  # fmt: skip
-    figure.update_yaxes(title_text="Amplitude", range=[-1, 1], tickvals=[-1, 0, 1], row=2, col=1)
+    figure.update_yaxes(title_text="Amplitude", range=[-1, 1], tickvals=[-1, 0, 1], row=row, col=1)
 
 
 def _add_frame_scores(
-    figure: go.Figure, report: SongReport, scored: ModelScore, colours: Palette
+    figure: go.Figure, report: SongReport, scored: ModelScore, colours: Palette, row: int
 ) -> None:
     assert scored.frame_scores is not None, "asked for a model with frame scores"
     n = len(scored.frame_scores)
@@ -242,9 +273,9 @@ def _add_frame_scores(
     figure.add_scatter(
         x=times, y=scored.frame_scores, mode="lines", name="frame score",
         line={"color": colours.accent, "width": 1.8}, showlegend=False,
-        hovertemplate="frame score %{y:.3f}<extra></extra>", row=3, col=1,
+        hovertemplate="frame score %{y:.3f}<extra></extra>", row=row, col=1,
     )  # fmt: skip
-    figure.update_yaxes(title_text="Frame score", nticks=3, row=3, col=1)
+    figure.update_yaxes(title_text="Frame score", nticks=3, row=row, col=1)
 
 
 def _time_ticks(end_s: float, start_s: float = 0.0) -> list[float]:

@@ -1,6 +1,9 @@
 """One song on the Analyse page: what it is, where it would stand, and why."""
 
 import json
+from dataclasses import replace
+from datetime import time, timedelta
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -12,15 +15,25 @@ from hitcore.analysis import (
     SongReport,
     evidence_of,
     highlight_clip,
-    whole_taggram,
 )
 from hitcore.audio import encode
-from hitcore.highlights import DEFAULT_METHOD, METHODS
-from ui import charts, loaders, songcharts
+from hitcore.highlights import DEFAULT_METHOD, METHODS, Evidence
+from ui import charts, loaders, songcharts, songtags
 from ui.page import clock, error_boundary, percent, plain, ppm
-from ui.songs import Brought, Choice, brought, path_of, reports
-from ui.turns import machine_turns
+from ui.songs import (
+    Brought,
+    Choice,
+    OnStage,
+    brought,
+    choice_of,
+    choose,
+    path_of,
+    reports,
+    view_of,
+)
 
+HIGHLIGHTERS = sorted(METHODS, key=lambda method: method != DEFAULT_METHOD)
+"""The methods, the default first."""
 MIX_WORDS = {
     "published": "as its prediction script mixes (audio + 0.5·tags)",
     "trained": "as it was trained (0.3·audio + 0.7·tags)",
@@ -41,11 +54,11 @@ def show(song: Brought, report: SongReport, choice: Choice) -> None:
         st.warning(FLAG_WORDS.get(flag, flag), icon=":material/flag:")
     left, right = st.columns(2, gap="medium")
     with left:
-        _scores(report, choice)
+        _scores(report)
     with right:
         _players(song, report, choice)
     _map(song, report)
-    _tags(song, report)
+    songtags.show(song, report, choice)
     _place(report)
     _exports(song, report)
     for note in report.notes:
@@ -75,13 +88,13 @@ def _title(song: Brought, report: SongReport) -> None:
     st.caption(" · ".join(facts))
 
 
-def _scores(report: SongReport, choice: Choice) -> None:
+def _scores(report: SongReport) -> None:
     with st.container(border=True):
         st.subheader("Where it would stand", anchor=False)
         if not report.scores:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
         for score in report.scores:
-            _standing(score) if score.standing is not None else _published(score, choice)
+            _standing(score) if score.standing is not None else _published(score)
 
 
 def _standing(score: ModelScore) -> None:
@@ -102,7 +115,7 @@ def _standing(score: ModelScore) -> None:
     st.caption(f"{demo}{plain(score.provenance)}.")
 
 
-def _published(score: ModelScore, choice: Choice) -> None:
+def _published(score: ModelScore) -> None:
     st.markdown(f"**{plain(score.title)}**")
     if score.mixes:
         for column, (mix, share) in zip(
@@ -113,7 +126,7 @@ def _published(score: ModelScore, choice: Choice) -> None:
         st.metric("Share of plays", ppm(score.share))
     else:
         st.metric("Score", f"{score.score:.3f}")
-    rank, n = _rank_here(score, choice)
+    rank, n = _rank_here(score)
     if n > 1:
         st.markdown(f"Rank **{rank} of {n}** among the songs analysed here.")
     st.caption(
@@ -122,11 +135,11 @@ def _published(score: ModelScore, choice: Choice) -> None:
     )
 
 
-def _rank_here(score: ModelScore, choice: Choice) -> tuple[int, int]:
+def _rank_here(score: ModelScore) -> tuple[int, int]:
     """The place of this score among those of the songs of this session, and their number."""
     others = []
     for song in brought():
-        report = reports().get((song.digest, choice))
+        report = reports().get((song.digest, choice_of(song)))
         others += [s.score for s in report.scores if s.model == score.model] if report else []
     return 1 + sum(other > score.score for other in others), len(others)
 
@@ -142,61 +155,78 @@ def _players(song: Brought, report: SongReport, choice: Choice) -> None:
         st.audio(clip_of(song, chosen.start, chosen.end), format="audio/wav")
         how = "by you" if chosen.method == BY_HAND else f"by the method *{plain(chosen.method)}*"
         st.caption(f"Exactly this passage was rated. Chosen {how}.")
-        _change(song, report, choice)
+        _choose_window(song, report, choice)
         with st.expander("Hear the whole song"):
             st.audio(path.read_bytes(), format=_mime(report))
 
 
-def _change(song: Brought, report: SongReport, choice: Choice) -> None:
-    """Another window: one of the next best, another method's, or one set by hand."""
-    with st.popover("Change", icon=":material/tune:"):
-        if report.info.duration_s <= HIGHLIGHT_S:
-            st.markdown("The song is no longer than a highlight; there is nothing to move.")
-            return
-        methods = list(METHODS)
-        current = choice.highlight or DEFAULT_METHOD
-        method = st.selectbox(
-            "Method", methods, index=methods.index(current), key=f"method-{song.digest}"
-        )
-        latest = report.info.duration_s - HIGHLIGHT_S
-        start = st.slider(
-            "Or start by hand, in seconds",
-            0.0,
-            latest,
-            min(report.highlight.start, latest),
-            step=0.5,
-            key=f"start-{song.digest}-{report.highlight.start:g}",
-        )
-        by_method, by_hand = st.columns(2)
-        if by_method.button("Use the method", key=f"use-method-{song.digest}"):
-            _choose(song, Choice(method, None, choice.tagger, choice.models))
-        if by_hand.button("Use this start", key=f"use-start-{song.digest}", type="primary"):
-            window = (float(start), float(start) + HIGHLIGHT_S)
-            _choose(song, Choice(choice.highlight, window, choice.tagger, choice.models))
-        for begin, end in report.alternatives:
-            label = f"Next best: {clock(begin)} – {clock(end)}"
-            if st.button(label, key=f"alt-{song.digest}-{begin:g}", type="tertiary"):
-                _choose(song, Choice(choice.highlight, (begin, end), choice.tagger, choice.models))
+def _choose_window(song: Brought, report: SongReport, choice: Choice) -> None:
+    """Another window: another method's, one set by hand, or one of the next best."""
+    if report.info.duration_s <= HIGHLIGHT_S:
+        return
+    key, chosen = song.digest[:12], report.highlight
+    current = choice.highlight or DEFAULT_METHOD
+    method = st.segmented_control(
+        "Method",
+        HIGHLIGHTERS,
+        default=None if choice.window else current,
+        key=f"method-{key}-{current}-{chosen.start:g}",
+        help="repetition: what comes back, weighed by energy. attention: what a network attends "
+        "to. middle: the middle of the song.",
+    )
+    if method and (method != current or choice.window):
+        choose(song, replace(choice, highlight=method, window=None))
+    start = _slider(report, key)
+    if st.button("Rate this passage", key=f"use-start-{key}", disabled=start == chosen.start):
+        choose(song, replace(choice, window=(start, start + HIGHLIGHT_S)))
+    if report.alternatives:
+        st.caption("Next best passages of the method")
+        with st.container(horizontal=True):
+            for begin, end in report.alternatives:
+                label = f"{clock(begin)} – {clock(end)}"
+                if st.button(label, key=f"alt-{key}-{begin:g}", icon=":material/play_arrow:"):
+                    choose(song, replace(choice, window=(begin, end)))
 
 
-def _choose(song: Brought, choice: Choice) -> None:
-    st.session_state.setdefault("choices", {})[song.digest] = choice
-    st.rerun()
+def _slider(report: SongReport, key: str) -> float:
+    """A start by hand on a scale of m:ss; the highlight's own start until it is moved."""
+    chosen, latest = report.highlight.start, report.info.duration_s - HIGHLIGHT_S
+    now, last = _time_of(chosen), _time_of(int(latest))
+    if last <= time(0):
+        return chosen
+    start = st.slider(
+        "Or move the start by hand",
+        time(0),
+        last,
+        min(now, last),
+        step=timedelta(seconds=1),
+        format="m:ss",
+        key=f"start-{key}-{chosen:g}",
+    )
+    seconds = float(60 * (60 * start.hour + start.minute) + start.second)
+    return chosen if start == min(now, last) else min(seconds, latest)
+
+
+def _time_of(seconds: float) -> time:
+    """Seconds as a time of day, which sliders show as m:ss."""
+    whole = round(seconds)
+    return time(whole // 3600, whole // 60 % 60, whole % 60)
 
 
 def _map(song: Brought, report: SongReport) -> None:
-    with_others = st.toggle("Show the evidence of every method", key=f"others-{song.digest}")
-    others = None
+    st.markdown("**Where the highlight is, and why**")
+    with_others = st.toggle("The evidence of every method", key=f"others-{song.digest}")
+    others: list[Evidence] = []
     with error_boundary():
         path = path_of(song)
         if with_others and path is not None:
-            others = evidence_for(str(path), song.digest)
-    st.markdown("**Where the highlight is, and why**")
-    words = (
-        "Above: how much speaks for each moment. Middle: the waveform. The coloured band is the "
-        "highlight. Below, where a network with frame scores is installed: which moments of the "
-        "highlight raise the score."
-    )
+            others = view_of(("evidence", song.digest), partial(_evidence, str(path)))
+    above = "how much speaks for each moment"
+    if others:
+        above = "what each method hears, on its own scale from 0 to 1; the strong line chose"
+    words = f"Above: {above}. Middle: the waveform. The coloured band is the highlight."
+    if any(score.frame_scores is not None for score in report.scores):
+        words += " Below: which moments of the highlight raise the score."
     st.plotly_chart(
         songcharts.song_map(report, others),
         key=f"map-{song.digest}",
@@ -204,40 +234,11 @@ def _map(song: Brought, report: SongReport) -> None:
         alt=f"Evidence, waveform and highlight over time. {words}",
     )
     st.caption(words)
-    curve = pd.DataFrame(
-        {"time_s": report.highlight.curve_times, "evidence": report.highlight.curve}
-    )
-    charts.numbers(curve, key=f"evidence-{song.digest[:12]}")
+    charts.numbers(songcharts.evidence_table(report, others), key=f"evidence-{song.digest[:12]}")
 
 
-def _tags(song: Brought, report: SongReport) -> None:
-    bars, over_time = st.columns([2, 3], gap="medium")
-    strongest = report.tags[0][0] if report.tags else ""
-    with bars:
-        charts.figure(
-            f"What {report.tagger} hears: above all “{strongest}”",
-            songcharts.tag_bars(report.tags),
-            "Longer bars: the tagger is surer that the tag fits the highlight.",
-            pd.DataFrame(report.tags, columns=["tag", "activation"]),
-            key=f"tags-{song.digest[:12]}",
-        )
-    with over_time:
-        whole = st.toggle("Over the whole song", key=f"whole-{song.digest}")
-        taggram, start = report.taggram, report.highlight.start
-        path = path_of(song)
-        with error_boundary():
-            if whole and path is not None:
-                taggram, start = taggram_for(str(path), song.digest, report.tagger), 0.0
-        window = (report.highlight.start, report.highlight.end) if whole else None
-        st.markdown("**The tags over time**")
-        words = "Brighter: surer." + (" The lines mark the highlight." if whole else "")
-        st.plotly_chart(
-            songcharts.taggram_map(taggram, start, window),
-            key=f"taggram-{song.digest}",
-            config={"displayModeBar": False},
-            alt=f"The strongest tags over time. {words}",
-        )
-        st.caption(words)
+def _evidence(path: str, on_stage: OnStage) -> list[Evidence]:
+    return evidence_of(path, HIGHLIGHTERS, on_stage=on_stage)
 
 
 def _place(report: SongReport) -> None:
@@ -316,20 +317,6 @@ def clip_of(song: Brought, start: float, end: float) -> bytes:
     """The highlight as a WAV file of its own; empty once the upload was deleted."""
     path = path_of(song)
     return b"" if path is None else _clip(str(path), song.digest, start, end)
-
-
-@st.cache_data(max_entries=32, show_spinner="Comparing the methods")
-def evidence_for(path: str, digest: str) -> list:  # type: ignore[type-arg]
-    """What every method sees in a song."""
-    with machine_turns().wait():
-        return evidence_of(path, METHODS)
-
-
-@st.cache_data(max_entries=16, show_spinner="Hearing the whole song")
-def taggram_for(path: str, digest: str, tagger: str):  # type: ignore[no-untyped-def]
-    """The tags of the whole song."""
-    with machine_turns().wait():
-        return whole_taggram(path, tagger)
 
 
 def _mime(report: SongReport) -> str:
