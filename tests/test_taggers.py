@@ -16,6 +16,7 @@ from hitcore.errors import ParameterError, WeightsError
 from hitcore.features import JYNET_MELS
 from hitcore.taggers import JYNet, MusicNN, Tagger, Taggram, load_tagger, save_tagger
 from hitcore.taggers.jynet import CLIP_SAMPLES, ROW_S, clip_starts, standardise
+from hitcore.taggers.strongest import strongest_over_bins
 
 RATE = 16_000
 TAGS = ("loud", "quiet", "fast", "slow")
@@ -305,6 +306,23 @@ def test_files_that_are_no_tagger(
         load_tagger("musicnn-mtt")
     with pytest.raises(ParameterError, match="no weights are named 'nix'"):
         load_tagger("nix")
+
+
+@pytest.mark.parametrize("n_bins", [96, 95, 7])
+@pytest.mark.parametrize("height", [1, 2, 3, 6, 7])
+def test_the_strongest_response_is_that_of_the_convolution(n_bins: int, height: int) -> None:
+    """Odd and even numbers of bins and of places; with its slopes."""
+    generator = torch.Generator().manual_seed(height)
+    x = torch.randn(2, n_bins, 20, generator=generator, requires_grad=True)
+    weight = torch.randn(40, 1, height, 5, generator=generator, requires_grad=True)
+    direct = functional.conv2d(x.unsqueeze(1), weight).amax(dim=2)
+    found = strongest_over_bins(x, weight)
+    torch.testing.assert_close(found, direct, rtol=1e-5, atol=2e-5)
+    heed = torch.randn(direct.shape, generator=generator)
+    slopes = torch.autograd.grad((heed * found).sum(), (x, weight))
+    torch.testing.assert_close(
+        slopes, torch.autograd.grad((heed * direct).sum(), (x, weight)), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_musicnn_learns_what_it_evaluates() -> None:

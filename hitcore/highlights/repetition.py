@@ -27,9 +27,11 @@ from hitcore.highlights.selfsimilarity import (
     Array,
     SongFrames,
     describe,
-    smooth_along_time,
+    hold_ends,
+    running_sums,
     time_lag,
     time_time,
+    window_means,
 )
 from hitcore.highlights.windows import (
     NO_CLEAR_HIGHLIGHT,
@@ -128,17 +130,22 @@ def repetition_lines(frames: SongFrames, config: RepetitionConfig) -> Array:
     Shape:
         Returns `(n_frames, n_lags)`; zero where nothing stands out.
     """
-    timbre = time_lag(frames.timbre)
+    timbre = running_sums(time_lag(frames.timbre))
     pitch = np.hstack([frames.chroma, frames.melody]) * np.float32(np.sqrt(0.5))
-    raised = [time_lag(_raised(frames, k), pitch) for k in range(config.max_transposition + 1)]
+    raised = [
+        running_sums(time_lag(_raised(frames, k), pitch))
+        for k in range(config.max_transposition + 1)
+    ]
 
     def stands_out(length_s: float) -> Array:
         n_frames = odd(length_s / frames.hop_s)
+        joint = window_means(raised[0], n_frames)
         # The maximum is taken over whole passages, which come back in one key.
-        tonal = np.maximum.reduce([smooth_along_time(each, n_frames) for each in raised])
-        joint = (1 - config.timbre_weight) * tonal
-        joint += config.timbre_weight * smooth_along_time(timbre, n_frames)
-        return _deviation(joint, frames, config)
+        for higher in raised[1:]:
+            np.maximum(joint, window_means(higher, n_frames), out=joint)
+        joint *= 1 - config.timbre_weight
+        joint += config.timbre_weight * window_means(timbre, n_frames)
+        return _deviation(hold_ends(joint, frames.n_frames), frames, config)
 
     lines: Array = np.maximum(stands_out(config.passage_s) - config.threshold, 0)
     lines *= np.maximum(stands_out(config.detail_s), 0)
@@ -154,10 +161,13 @@ def repetition_strength(lines: Array, frames: SongFrames, config: RepetitionConf
     returns = time_time(lines)
     # One return is a ridge several frames wide: only its crest counts.
     width = odd(2 * config.neighbourhood_s / frames.hop_s)
-    returns[returns < maximum_filter1d(returns, width, axis=1)] = 0
-    n_best = min(config.max_returns, frames.n_frames)
-    best = np.partition(returns, frames.n_frames - n_best, axis=1)[:, frames.n_frames - n_best :]
-    strength: FloatArray = np.sqrt(best.sum(axis=1, dtype=np.float64))
+    returns *= returns >= maximum_filter1d(returns, width, axis=1)
+    total, moments = np.zeros(frames.n_frames), np.arange(frames.n_frames)
+    for _ in range(min(config.max_returns, frames.n_frames)):
+        best = returns.argmax(axis=1)
+        total += returns[moments, best]
+        returns[moments, best] = 0
+    strength: FloatArray = np.sqrt(total)
     return strength
 
 
@@ -181,13 +191,13 @@ def _deviation(smooth: Array, frames: SongFrames, config: RepetitionConfig) -> A
     reach = odd(2 * config.neighbourhood_s / frames.hop_s)
     standing: Array = smooth - uniform_filter1d(smooth, reach, axis=1, mode="nearest")
     n = frames.n_frames
-    eligible = np.arange(n)[:, None] + np.arange(n)[None, :] < n
+    eligible = np.arange(n)[None, :] < np.arange(n, 0, -1)[:, None]
     eligible[:, : round(config.min_lag_s / frames.hop_s)] = False
     # The median resists the few lags that do come back; a part of the values is enough for it.
     spread = np.abs(standing[::3, ::2][eligible[::3, ::2]])
     sigma = 1.4826 * float(np.median(spread)) if len(spread) else 1.0
     standing /= max(sigma, 0.01)
-    standing[~eligible] = 0
+    standing *= eligible
     return standing
 
 

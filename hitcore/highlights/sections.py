@@ -7,7 +7,7 @@ occurrences. What is explained is set aside, and the next strongest line gives t
 
 import numpy as np
 
-from hitcore.highlights.selfsimilarity import Array, SongFrames
+from hitcore.highlights.selfsimilarity import Array, SongFrames, running_sums
 from hitcore.highlights.windows import FloatArray, Section
 
 MIN_SECTION_S = 8.0
@@ -34,7 +34,7 @@ def find_sections(lines: Array, worth: FloatArray, frames: SongFrames) -> tuple[
     shortest = max(2, round(MIN_SECTION_S / frames.hop_s))
     free = np.ones(frames.n_frames, dtype=bool)
     groups: list[list[Span]] = []
-    total = np.vstack([np.zeros(lines.shape[1]), np.cumsum(lines, axis=0, dtype=np.float64)])
+    total = running_sums(np.vstack([np.zeros_like(lines[:1]), lines]), np.float64)
     for start, end, lag in _runs(lines, total, shortest)[:MAX_RUNS]:
         if len(groups) == MAX_GROUPS:
             break

@@ -19,6 +19,7 @@ References:
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -171,34 +172,69 @@ def _skewed(padded: Array) -> Array:
     return as_strided(padded, (n, n), ((2 * n + 1) * step, step))
 
 
-def smooth_along_time(lagged: Array, n_frames: int) -> Array:
-    """The mean of each lag's similarity over the `n_frames` around `t`.
-
-    Near the ends of the song the nearest window that lies wholly inside is taken, so that the mean
-    is always over as many values; a lag that leaves no room for one is zero.
-
-    Shape:
-        lagged: `(n_frames, n_lags)`, from `time_lag`; returns the same.
+def running_sums(lagged: NDArray[np.generic], dtype: type = np.float32) -> NDArray[Any]:
+    """Sums along time from the first row on; row by row, which the cache likes better than numpy's.
 
     Example:
-        >>> smooth_along_time(time_lag(np.ones((4, 1), np.float32)), 3).round(2).tolist()
-        [[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
+        >>> running_sums(np.ones((3, 2), np.float32)).tolist()
+        [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
     """
-    n, half = len(lagged), n_frames // 2
-    smooth: Array = np.zeros_like(lagged)
-    n_lags = n - 2 * half  # those with room for a window
-    if n_lags <= 0:
-        return smooth
+    sums: NDArray[Any] = np.empty(lagged.shape, dtype)
+    sums[:1] = lagged[:1]
+    for before, row, total in zip(sums[:-1], lagged[1:], sums[1:], strict=True):
+        np.add(before, row, out=total)
+    return sums
+
+
+def window_means(running: Array, n_frames: int) -> Array:
+    """The mean of each lag's similarity over windows of `n_frames`, by the window's middle.
+
+    Args:
+        running: From `running_sums`.
+        n_frames: Length of a window, odd.
+
+    Shape:
+        running: `(n_frames, n_lags)`, of `time_lag`; returns `(n_windows, n_windows)`, for the
+        middles and the lags that leave room for a window.
+
+    Example:
+        >>> window_means(running_sums(time_lag(np.ones((4, 1), np.float32))), 3).round(2).tolist()
+        [[1.0, 1.0], [1.0, 0.67]]
+    """
+    n_windows = max(0, len(running) - n_frames + 1)
     # Sums of windows as differences of running sums: whole rows at a time, which is quick.
-    running = np.cumsum(lagged[:, :n_lags], axis=0, dtype=np.float32)
-    centres = smooth[half : n - half, :n_lags]
-    np.subtract(running[2 * half + 1 :], running[: n_lags - 1], out=centres[1:])
-    centres[0] = running[2 * half]
-    centres /= n_frames
-    smooth[:half, :n_lags] = smooth[half, :n_lags]
-    last = n - 1 - half - np.arange(n_lags)
-    after = np.arange(n)[:, None] > last[None, :]
-    np.copyto(smooth[:, :n_lags], smooth[last, np.arange(n_lags)][None, :], where=after)
+    means = running[n_frames - 1 :, :n_windows].copy()
+    if n_windows > 1:
+        means[1:] -= running[: n_windows - 1, :n_windows]
+    means /= n_frames
+    return means
+
+
+def hold_ends(means: Array, n: int) -> Array:
+    """Means of windows drawn out over all `n` frames of the song.
+
+    Near its ends the nearest window that lies wholly inside is taken, so that the mean is always
+    over as many values; a lag that leaves no room for one is zero.
+
+    Shape:
+        means: `(n_windows, n_windows)`, from `window_means`; returns `(n, n)`, as `time_lag`.
+
+    Example:
+        >>> hold_ends(np.array([[3, 2], [4, 0]], np.float32), 4).tolist()
+        [[3.0, 2.0, 0.0, 0.0], [3.0, 2.0, 0.0, 0.0], [4.0, 2.0, 0.0, 0.0], [4.0, 2.0, 0.0, 0.0]]
+    """
+    n_windows = len(means)
+    half = (n - n_windows) // 2
+    smooth: Array = np.zeros((n, n), np.float32)
+    if not n_windows:
+        return smooth
+    smooth[half : half + n_windows, :n_windows] = means
+    smooth[:half, :n_windows] = means[:1]
+    last = n_windows - 1 - np.arange(n_windows)  # the last window of each lag
+    held = means[last, np.arange(n_windows)]
+    for t in range(half, n):
+        first = max(0, n - half - t)
+        smooth[t, first:n_windows] = held[first:]
     return smooth
 
 
@@ -213,11 +249,14 @@ def _power_spectrogram(samples: Array, hop: int) -> Array:
     n_frames = max(1, -(-len(samples) // hop))
     window = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
     power = np.empty((n_frames, N_FFT // 2 + 1), np.float32)
-    for first in range(0, n_frames, 32):
-        last = min(first + 32, n_frames)
+    for first in range(0, n_frames, 8):
+        last = min(first + 8, n_frames)
         spectra = scipy.fft.rfft(frames[first * per_frame : last * per_frame] * window, axis=1)
-        energy = spectra.real**2 + spectra.imag**2
-        power[first:last] = energy.reshape(last - first, per_frame, -1).mean(axis=1)
+        energy = np.square(spectra.real)
+        energy += np.square(spectra.imag)
+        if per_frame > 1:
+            energy = energy.reshape(last - first, per_frame, -1).mean(axis=1)
+        power[first:last] = energy
     return power
 
 

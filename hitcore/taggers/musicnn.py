@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitcore.features import MUSICNN_MEL, log_mel
+from hitcore.taggers.strongest import strongest_over_bins
 
 N_MELS, N_FRAMES = 96, 187
 PATCH_S = N_FRAMES * MUSICNN_MEL.hop_length / MUSICNN_MEL.sample_rate
@@ -151,8 +152,11 @@ class _BandFilter(nn.Module):
         # filters whose sign makes batch norm rise: far less is left to do after the convolution.
         sign = torch.where(self.norm.weight < 0, -1.0, 1.0)
         weight = self.conv.weight * sign[:, None, None, None]
-        strongest = _by_patch(_response(x, weight).amax(dim=2), len(x)) * sign[:, None]
-        rectified: Tensor = self.norm(functional.relu(strongest + bias[:, None]))
+        if x.is_cuda:
+            strongest = _by_patch(_response(x, weight).amax(dim=2), len(x))
+        else:
+            strongest = strongest_over_bins(x, weight)
+        rectified: Tensor = self.norm(functional.relu(strongest * sign[:, None] + bias[:, None]))
         return rectified
 
 
