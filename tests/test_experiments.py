@@ -22,6 +22,8 @@ from hitcore.experiments import (
     ExperimentConfig,
     Grid,
     Ledger,
+    export_results,
+    fold_kinds,
     load_results,
     run_experiment,
     run_table1,
@@ -89,6 +91,26 @@ def test_results_are_tidy_and_come_back_the_same(workspace: Workspace) -> None:
     again = run_experiment(workspace, CHEAP_ROWS, QUICK)
     assert before == written(workspace)
     pd.testing.assert_frame_equal(again[FIGURES], table[FIGURES])
+
+
+def test_divisions_are_kept_apart_and_shipped_together(tmp_path: Path) -> None:
+    place = planted_workspace(tmp_path / "w", segments=())
+    by_song = run_experiment(place, ["artist-prior"], QUICK)
+    by_artist = run_experiment(place, ["release-year"], replace(QUICK, fold_kind="artist"))
+    assert fold_kinds(place) == ["song", "artist"]
+    assert load_results(place, {"fold_kind": "song"}).rows == ["artist-prior"]
+    assert load_results(place).rows == ["release-year"]  # the latest
+    with pytest.raises(DataError, match="n_folds 7"):
+        load_results(place, {"n_folds": 7})
+    # What is done is found again, though it is not of the latest division.
+    pd.testing.assert_frame_equal(run_experiment(place, ["artist-prior"], QUICK), by_song)
+
+    both = [load_results(place, {"fold_kind": kind}) for kind in fold_kinds(place)]
+    shipped = Workspace.create(tmp_path / "shipped")
+    export_results(both[0], shipped, {"songs": 60}, both[1])
+    for result, table in zip(both, (by_song, by_artist), strict=True):
+        division = {"fold_kind": table["fold_kind"].iloc[0]}
+        pd.testing.assert_frame_equal(load_results(shipped, division).metrics, result.metrics)
 
 
 def test_the_planted_ranking_is_found_by_tags_and_not_by_the_year(tmp_path: Path) -> None:

@@ -75,12 +75,19 @@ def run(
 
 
 @app.command("show")
-def show(workspace: WorkspacePath, as_json: Json = False) -> None:
+def show(
+    workspace: WorkspacePath,
+    fold_kind: Annotated[
+        str | None, typer.Option(help="song or artist (disjoint); the latest if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """The results of a workspace, one line per row and fold."""
     from hitcore.experiments import load_results
     from hitcore.workspace import Workspace
 
-    _print_results(load_results(Workspace.open(workspace)).metrics, as_json)
+    division = {"fold_kind": fold_kind} if fold_kind is not None else None
+    _print_results(load_results(Workspace.open(workspace), division).metrics, as_json)
 
 
 @app.command("cancel")

@@ -9,7 +9,13 @@ References:
 """
 
 from hitcore.experiments.ledger import Ledger
-from hitcore.experiments.results import METRICS, Results, export_results, load_results
+from hitcore.experiments.results import (
+    METRICS,
+    Results,
+    export_results,
+    fold_kinds,
+    load_results,
+)
 from hitcore.experiments.runner import ExperimentProgress, run_experiment, run_table1
 from hitcore.experiments.settings import ExperimentConfig
 from hitcore.experiments.variants import BASELINES, TABLE1, VARIANTS, Grid, Variant, variant
@@ -26,6 +32,7 @@ __all__ = [
     "Results",
     "Variant",
     "export_results",
+    "fold_kinds",
     "load_results",
     "run_experiment",
     "run_table1",

@@ -12,11 +12,13 @@ Conventions:
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from hitcore.catalogue import FOLD_KINDS
 from hitcore.errors import DataError
 from hitcore.experiments.variants import VARIANTS
 from hitcore.files import replacing, write_atomic
@@ -63,33 +65,51 @@ class Results:
         return table[chosen].reset_index(drop=True)
 
 
-def load_results(workspace: Workspace) -> Results:
+def load_results(workspace: Workspace, division: Mapping[str, object] | None = None) -> Results:
     """All results of a workspace: those that came with it and those of its finished runs.
 
+    Args:
+        workspace: Whose results.
+        division: What their division into folds must be, some of `DIVISION`, such as
+            `{"fold_kind": "artist"}`. Where several are left, those of the latest run count.
+
     Raises:
-        DataError: there are none yet, or a table is damaged.
+        DataError: there are none yet, none of that division, or a table is damaged.
     """
-    shipped = workspace.path / RESULTS_FOLDER
-    folders = [shipped] if (shipped / "metrics.parquet").exists() else []
-    # A name that begins with a dot is a run that is still being written.
-    folders += sorted(path.parent for path in workspace.runs.glob("[!.]*/metrics.parquet"))
-    if not folders:
-        raise DataError(
-            f"{workspace.path} has no results yet: run "
-            f"`hitcore experiment run {workspace.path} --preset table1`"
-        )
-    tables = {name: _joined([folder / f"{name}.parquet" for folder in folders]) for name in TABLES}
-    return Results(**_newest(tables))
+    return Results(**_newest(_all_tables(workspace), division or {}, workspace))
+
+
+def fold_kinds(workspace: Workspace) -> list[str]:
+    """The kinds of folds that a workspace has results of: "song" first, then "artist".
+
+    Raises:
+        DataError: there are no results yet, or a table is damaged.
+    """
+    found = set(_all_tables(workspace)["metrics"]["fold_kind"])
+    return [kind for kind in FOLD_KINDS if kind in found]
 
 
 def export_results(
-    results: Results, workspace: Workspace, about: dict[str, object] | None = None
+    results: Results,
+    workspace: Workspace,
+    about: dict[str, object] | None = None,
+    *others: Results,
 ) -> Path:
-    """Write results as three tables into `results/` of a workspace, as they are shipped."""
+    """Write results as three tables into `results/` of a workspace, as they are shipped.
+
+    Args:
+        results: Of one division into folds.
+        workspace: Which gets the tables.
+        about: How the results were made, for people.
+        others: Results of other divisions, to stand in the same tables.
+    """
     folder = workspace.path / RESULTS_FOLDER
     folder.mkdir(exist_ok=True)
     for name in TABLES:
-        write_table(getattr(results, name), folder / f"{name}.parquet")
+        parts = [getattr(each, name) for each in (results, *others)]
+        full = [part for part in parts if len(part)]
+        table = pd.concat(full, ignore_index=True) if full else parts[0]
+        write_table(table, folder / f"{name}.parquet")
     if about is not None:
         write_atomic(folder / "about.json", json.dumps(about, indent=2) + "\n")
     return folder
@@ -99,6 +119,19 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """A table as Parquet, whole or not at all."""
     with replacing(path) as temporary:
         table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def _all_tables(workspace: Workspace) -> dict[str, pd.DataFrame]:
+    shipped = workspace.path / RESULTS_FOLDER
+    folders = [shipped] if (shipped / "metrics.parquet").exists() else []
+    # A name that begins with a dot is a run that is still being written.
+    folders += sorted(path.parent for path in workspace.runs.glob("[!.]*/metrics.parquet"))
+    if not folders:
+        raise DataError(
+            f"{workspace.path} has no results yet: run "
+            f"`hitcore experiment run {workspace.path} --preset table1`"
+        )
+    return {name: _joined([folder / f"{name}.parquet" for folder in folders]) for name in TABLES}
 
 
 def _joined(paths: list[Path]) -> pd.DataFrame:
@@ -117,13 +150,20 @@ def _joined(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(full, ignore_index=True) if full else tables[0]
 
 
-def _newest(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def _newest(
+    tables: dict[str, pd.DataFrame], division: Mapping[str, object], workspace: Workspace
+) -> dict[str, pd.DataFrame]:
     """The latest run of each row and fold, among runs on the same songs and folds.
 
     Folds of one division mean nothing in another, so where a workspace holds several (another
     number of folds, seed or set of songs), those of the latest run count.
     """
     metrics = tables["metrics"].sort_values("ended_at", kind="stable")
+    for name, value in division.items():
+        metrics = metrics[metrics[name] == value]
+    if metrics.empty:
+        asked = ", ".join(f"{name} {value}" for name, value in division.items())
+        raise DataError(f"{workspace.path} has no results with {asked}")
     latest = metrics.iloc[-1]
     order = {row: place for place, row in enumerate(VARIANTS)}
     same = (metrics[list(DIVISION)] == latest[list(DIVISION)]).all(axis=1)

@@ -17,7 +17,7 @@ from hitcore.engines import map_songs
 from hitcore.errors import DataError, EngineError, ParameterError
 from hitcore.experiments.data import ExperimentSongs, songs_of
 from hitcore.experiments.ledger import Ledger
-from hitcore.experiments.results import load_results
+from hitcore.experiments.results import DIVISION, load_results
 from hitcore.experiments.settings import ExperimentConfig, run_config, run_id_of
 from hitcore.experiments.training_runs import Bench, Run, do_runs
 from hitcore.experiments.variants import Variant, with_parts
@@ -297,7 +297,8 @@ def _outcome(workspace: Workspace, ledger: Ledger, runs: Sequence[Run]) -> pd.Da
         )
     if not (table["state"] == "done").any():
         return pd.DataFrame(columns=["row", "fold", "ndcg", "kendall", "spearman"])
-    metrics = load_results(workspace).metrics
+    division = {name: runs[0].config[name] for name in DIVISION}
+    metrics = load_results(workspace, division).metrics
     return metrics[metrics["run_id"].isin(table.index)].reset_index(drop=True)
 
 

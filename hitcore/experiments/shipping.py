@@ -1,5 +1,6 @@
 """From the runs of a workspace to what ships with the app: tables, and ensembles of the folds."""
 
+import json
 import os
 import platform
 from pathlib import Path
@@ -33,7 +34,28 @@ def about_results(workspace: Workspace, results: Results) -> dict[str, object]:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "version": __version__,
         "made": str(metrics["ended_at"].max()),
+        **_settings(workspace, results),
     }
+
+
+def _settings(workspace: Workspace, results: Results) -> dict[str, object]:
+    """How the networks were trained and what was tried, as far as the runs' folders tell."""
+    configs = []
+    for run_id in results.metrics["run_id"]:
+        file = workspace.run_folder(str(run_id)) / "config.json"
+        if file.exists():
+            configs.append(json.loads(file.read_text(encoding="utf-8")))
+    trained = [config for config in configs if "training" in config]
+    if not trained:
+        return {}
+    points = [point for config in trained for point in config["points"]]
+    tried = {
+        name: sorted({point[name] for point in points} - {0.0})
+        for name in ("margin", "rank_weight", "tag_weight")
+    }
+    names = ("max_epochs", "patience", "batch_size", "learning_rate")
+    # The newest, where runs of several settings stand together.
+    return {"training": {name: trained[-1]["training"][name] for name in names}, "tried": tried}
 
 
 def export_ensembles(
