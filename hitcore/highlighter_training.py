@@ -9,22 +9,25 @@ The known trap is a network that looks at the position alone. Therefore the posi
 left out of half of the training steps, songs of a batch included, and what the position explains
 is reported for the songs held out.
 
-The chunks of all songs are computed once, into a folder beside the result; a broken run finds them
-there.
+A step hears a random part of each song's chunks: a song is never the same twice, so that the
+network cannot learn the songs by heart, and an epoch costs less.
+
+The chunks of all songs are computed once, into a folder beside the result, and the state of the
+training is kept there after every epoch: a broken run goes on where it stood, to the same weights.
 
 References:
     S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
     2018, section 3.
 """
 
-import copy
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,7 +36,7 @@ from torch import Tensor
 
 from hitcore import weights
 from hitcore.audio import Waveform
-from hitcore.errors import AudioError, DataError, ParameterError
+from hitcore.errors import AudioError, DataError, ParameterError, WeightsError
 from hitcore.files import replacing
 from hitcore.highlights.attention import (
     HighlightNet,
@@ -57,6 +60,9 @@ MOODS = (
     "sexy",
 )
 """Tags of `musicnn-msd` that say how music feels."""
+
+MIN_CHUNKS = 8
+"""Fewer chunks of a song are never heard in a step, unless it has no more."""
 
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is."""
@@ -107,6 +113,10 @@ class HighlighterConfig:
     """Step size of Adam."""
     position_dropout: float = 0.5
     """Share of the steps without the positional encoding."""
+    chunk_share: float = 0.4
+    """Share of a song's chunks that a step hears, drawn anew each time; 8 chunks at least."""
+    weight_decay: float = 0.05
+    """Pull of the weights towards 0, as in AdamW."""
     valid_share: float = 0.15
     """Share of the songs held out to choose the best epoch."""
     seed: int = 0
@@ -115,6 +125,11 @@ class HighlighterConfig:
     def __post_init__(self) -> None:
         if self.n_epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
             raise ParameterError("n_epochs, batch_size and learning_rate must be positive")
+        if not 0 < self.chunk_share <= 1 or not self.weight_decay >= 0:
+            raise ParameterError(
+                f"chunk_share is {self.chunk_share}, weight_decay {self.weight_decay}: a share is "
+                "above 0 and at most 1, a decay is not negative"
+            )
         if not 0 <= self.position_dropout <= 1 or not 0 < self.valid_share < 1:
             raise ParameterError(
                 f"position_dropout is {self.position_dropout}, valid_share {self.valid_share}: "
@@ -225,7 +240,8 @@ def train_highlighter(
 
     Args:
         data: What to learn from.
-        out: The `.safetensors` file to write; `<out>.work` keeps the songs' chunks.
+        out: The `.safetensors` file to write; the folder `<out>.work` keeps the songs' chunks and
+            the state after the latest epoch, from which a broken run goes on.
         config: How.
         description: `title`, `trained_on`, `licence`, `limits` of the result.
         device: Where to compute.
@@ -234,13 +250,15 @@ def train_highlighter(
 
     Raises:
         ParameterError: `out` does not end in `.safetensors`.
-        DataError: Fewer than two songs can be read.
+        DataError: Fewer than two songs can be read, or the folder's state is of another run.
+        WeightsError: The folder's state is damaged.
     """
     config = config or HighlighterConfig()
     path = Path(out)
     if path.suffix != ".safetensors":
         raise ParameterError(f"out is {path.name}: weight files end in .safetensors")
-    found = _prepared(data.songs, path.with_name(path.name + ".work"), on_progress)
+    work = path.with_name(path.name + ".work")
+    found = _prepared(data.songs, work, on_progress)
     kept = [i for i, song in enumerate(found) if song is not None]
     if len(kept) < 2:
         raise DataError(
@@ -248,8 +266,11 @@ def train_highlighter(
         )
     chunks = [song for song in found if song is not None]
     targets = torch.from_numpy(data.targets[kept])
-    network, history, held_out = _fit(chunks, targets, config, torch.device(device), on_epoch)
-    shares = [position_share(network, chunks[i].load().to(device)) for i in held_out]
+    fit = HighlighterFit(
+        chunks, targets, data.label_names, config, work / "state.safetensors", device
+    )
+    network = fit.run(on_epoch)
+    shares = [position_share(network, chunks[i].load().to(device)) for i in fit.held_out]
     metadata = {
         "name": path.stem,
         "kind": "highlighter",
@@ -266,7 +287,7 @@ def train_highlighter(
     weights.save(path, state, metadata)
     unreadable = data.skipped.get("songs unreadable", 0) + len(found) - len(kept)
     skipped = {**data.skipped, "songs unreadable": unreadable}
-    return HighlighterTraining(path, len(kept), tuple(history), float(np.mean(shares)), skipped)
+    return HighlighterTraining(path, len(kept), tuple(fit.history), float(np.mean(shares)), skipped)
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -325,8 +346,13 @@ class _Chunks:
 
     path: Path
 
-    def load(self) -> Tensor:
-        return torch.from_numpy(np.load(self.path, allow_pickle=False).astype(np.float32))
+    def load(self, share: float = 1.0, draw: np.random.Generator | None = None) -> Tensor:
+        """All chunks, or a random share of them in their order."""
+        chunks = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        if draw is not None and share < 1:
+            n_heard = min(len(chunks), max(MIN_CHUNKS, round(share * len(chunks))))
+            chunks = chunks[np.sort(draw.permutation(len(chunks))[:n_heard])]
+        return torch.from_numpy(chunks.astype(np.float32))
 
 
 def _prepared(
@@ -355,53 +381,146 @@ def _prepared(
 # --- fitting -------------------------------------------------------------------------------------
 
 
-def _fit(
-    chunks: list[_Chunks],
-    targets: Tensor,
-    config: HighlighterConfig,
-    device: torch.device,
-    on_epoch: Callable[[HighlighterEpoch], None] | None,
-) -> tuple[HighlightNet, list[HighlighterEpoch], list[int]]:
-    """The network of the best epoch, all epochs, and which songs were held out."""
-    rng = np.random.default_rng(config.seed)
-    order = rng.permutation(len(chunks))
-    n_valid = min(max(1, round(config.valid_share * len(chunks))), len(chunks) - 1)
-    held_out, learnt = order[:n_valid].tolist(), order[n_valid:]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = HighlightNet(targets.shape[1]).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    best, best_state = np.inf, copy.deepcopy(network.state_dict())
-    history: list[HighlighterEpoch] = []
+class HighlighterFit:
+    """A highlighter on its way: network, optimiser, history and the best weights so far.
 
-    def loss_of(songs: Sequence[int], position_weight: float) -> Tensor:
-        batch, mask = batch_chunks([chunks[i].load() for i in songs])
-        output = network(batch.to(device), mask.to(device), position_weight)
-        return _divergence(output.prediction, targets[list(songs)].to(device))
+    Args:
+        chunks: The songs.
+        targets: Their distributions over the labels, `(n_songs, n_labels)`.
+        label_names: The labels.
+        config: How.
+        checkpoint: File that keeps the state after every epoch; what is there is taken up.
+        device: Where to compute.
 
-    for epoch in range(1, config.n_epochs + 1):
-        network.train()
-        losses = []
-        for songs in _batches(rng.permutation(learnt), config.batch_size):
-            loss = loss_of(songs, float(rng.random() >= config.position_dropout))
-            optimiser.zero_grad()
+    Raises:
+        DataError: The checkpoint is of another run.
+        WeightsError: The checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        chunks: list[_Chunks],
+        targets: Tensor,
+        label_names: tuple[str, ...],
+        config: HighlighterConfig,
+        checkpoint: Path,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.chunks, self.targets, self.label_names = chunks, targets, label_names
+        self.config, self.checkpoint, self.device = config, checkpoint, torch.device(device)
+        order = np.random.default_rng(config.seed).permutation(len(chunks))
+        n_valid = min(max(1, round(config.valid_share * len(chunks))), len(chunks) - 1)
+        self.held_out: list[int] = order[:n_valid].tolist()
+        self._learnt = order[n_valid:]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = HighlightNet(targets.shape[1]).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.history: list[HighlighterEpoch] = []
+        self.best = self._state()
+        if checkpoint.exists():
+            self._resume()
+
+    def run(self, on_epoch: Callable[[HighlighterEpoch], None] | None = None) -> HighlightNet:
+        """Train to the end; the network with the best epoch's weights."""
+        while len(self.history) < self.config.n_epochs:
+            record = self._epoch()
+            self.history.append(record)
+            if record.valid_loss == min(epoch.valid_loss for epoch in self.history):
+                self.best = self._state()
+            self._save()
+            if on_epoch:
+                on_epoch(record)
+        self.network.load_state_dict(self.best)
+        return self.network.eval()
+
+    def _epoch(self) -> HighlighterEpoch:
+        """One pass over the training songs; its draws follow from the seed and its number."""
+        number = len(self.history) + 1
+        draw = np.random.default_rng([self.config.seed, number])
+        self.network.train()
+        total = 0.0
+        for songs in _batches(draw.permutation(self._learnt), self.config.batch_size):
+            position_weight = float(draw.random() >= self.config.position_dropout)
+            heard = [self.chunks[i].load(self.config.chunk_share, draw) for i in songs]
+            loss = self._loss(heard, songs, position_weight)
+            self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            losses.append(loss.item() * len(songs))
-        network.eval()
-        with torch.inference_mode():
-            valid = [
-                loss_of(songs, 1.0).item() * len(songs)
-                for songs in _batches(np.asarray(held_out), config.batch_size)
-            ]
-        record = HighlighterEpoch(epoch, sum(losses) / len(learnt), sum(valid) / n_valid)
-        history.append(record)
-        if record.valid_loss < best:
-            best, best_state = record.valid_loss, copy.deepcopy(network.state_dict())
-        if on_epoch:
-            on_epoch(record)
-    network.load_state_dict(best_state)
-    return network.eval(), history, held_out
+            self.optimiser.step()
+            total += loss.item() * len(songs)
+        return HighlighterEpoch(number, total / len(self._learnt), self._valid_loss())
+
+    @torch.inference_mode()
+    def _valid_loss(self) -> float:
+        self.network.eval()
+        total = 0.0
+        for songs in _batches(np.asarray(self.held_out), self.config.batch_size):
+            loss = self._loss([self.chunks[i].load() for i in songs], songs, 1.0)
+            total += loss.item() * len(songs)
+        return total / len(self.held_out)
+
+    def _loss(self, heard: list[Tensor], songs: list[int], position_weight: float) -> Tensor:
+        batch, mask = batch_chunks(heard)
+        output = self.network(batch.to(self.device), mask.to(self.device), position_weight)
+        return _divergence(output.prediction, self.targets[songs].to(self.device))
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Tensor]:
+        state = self.network.state_dict()
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes a run this run and not another; the number of epochs may grow."""
+        settings = {key: value for key, value in asdict(self.config).items() if key != "n_epochs"}
+        names = [song.path.name for song in self.chunks]
+        data = hashlib.sha256(json.dumps([names, self.label_names]).encode())
+        data.update(self.targets.numpy().tobytes())
+        return {"settings": settings, "data": data.hexdigest()}
+
+    def _save(self) -> None:
+        tensors = {f"network.{key}": value for key, value in self._state().items()}
+        tensors |= {f"best.{key}": value for key, value in self.best.items()}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{key}": value.cpu() for key, value in state.items()}
+        weights.save(
+            self.checkpoint,
+            {key: value.numpy() for key, value in tensors.items()},
+            {
+                "kind": "checkpoint",
+                "identity": self._identity(),
+                "history": [asdict(epoch) for epoch in self.history],
+            },
+        )
+
+    def _resume(self) -> None:
+        """Take up where the checkpoint stands."""
+        found = weights.read(self.checkpoint)
+        if found.metadata.get("identity") != self._identity():
+            raise DataError(
+                f"{self.checkpoint} is of a run with other settings, songs or labels: remove it, "
+                "or give another --out"
+            )
+        tensors = {key: torch.tensor(value) for key, value in found.tensors.items()}
+        try:
+            self.network.load_state_dict(_below(tensors, "network"))
+            self.best = _below(tensors, "best")
+            groups = self.optimiser.state_dict()["param_groups"]
+            moments = {i: _below(tensors, f"adam.{i}") for i in range(len(groups[0]["params"]))}
+            self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+            self.history = [HighlighterEpoch(**epoch) for epoch in found.metadata["history"]]
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise WeightsError(f"{self.checkpoint} cannot be taken up ({error})") from error
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, without it."""
+    start = f"{prefix}."
+    return {
+        key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)
+    }
 
 
 def _divergence(prediction: Tensor | None, target: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """The attention highlighter: chunks, masks, the authors' tensors, the position trap, training."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,14 @@ from hitcore.audio import Waveform, load_audio
 from hitcore.cli import app, main
 from hitcore.errors import DataError, ParameterError, WeightsError
 from hitcore.highlighter_training import (
+    MIN_CHUNKS,
     MOODS,
     HighlighterConfig,
+    HighlighterEpoch,
     HighlighterTraining,
     LabelledSongs,
     SourceSong,
+    _Chunks,
     label_songs,
     mood_songs,
     train_highlighter,
@@ -346,8 +351,90 @@ def test_training_again_is_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a[key], b[key])
 
 
+def test_a_broken_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    data, _ = told_songs(8)
+    config = HighlighterConfig(n_epochs=4, batch_size=3)
+    whole = train_highlighter(data, tmp_path / "whole.safetensors", config)
+
+    def die_after_two(epoch: HighlighterEpoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    out, heard = tmp_path / "broken.safetensors", []
+    with pytest.raises(KeyboardInterrupt):
+        train_highlighter(data, out, config, on_epoch=die_after_two)
+    assert not out.exists()
+    broken = train_highlighter(data, out, config, on_epoch=heard.append)
+    assert [epoch.epoch for epoch in heard] == [3, 4]
+    assert broken.history == whole.history
+    a, b = weights.load(whole.path).tensors, weights.load(out).tensors
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_highlighter import told_songs
+from hitcore.highlighter_training import HighlighterConfig, train_highlighter
+data, _ = told_songs(8)
+end = lambda epoch: os._exit(9) if epoch.epoch == {last} else None
+train_highlighter(data, {out!r}, HighlighterConfig(n_epochs=3, batch_size=3), on_epoch=end)
+"""
+
+
+def test_a_killed_process_goes_on_where_it_stood(tmp_path: Path) -> None:
+    out = tmp_path / "killed.safetensors"
+
+    def process(last: int) -> int:
+        code = KILLED.format(tests=str(Path(__file__).parent), out=str(out), last=last)
+        return subprocess.run([sys.executable, "-c", code], timeout=300, check=False).returncode
+
+    assert process(last=1) == 9
+    assert process(last=0) == 0
+    data, _ = told_songs(8)
+    config = HighlighterConfig(n_epochs=3, batch_size=3)
+    whole = train_highlighter(data, tmp_path / "whole.safetensors", config)
+    a, b = weights.load(whole.path).tensors, weights.load(out).tensors
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    data, _ = told_songs(6)
+    out = tmp_path / "mine.safetensors"
+    train_highlighter(data, out, HighlighterConfig(n_epochs=1, batch_size=3))
+    with pytest.raises(DataError, match="other settings, songs or labels"):
+        train_highlighter(data, out, HighlighterConfig(n_epochs=1, batch_size=3, seed=1))
+    longer = train_highlighter(data, out, HighlighterConfig(n_epochs=2, batch_size=3))
+    assert [epoch.epoch for epoch in longer.history] == [1, 2]
+    state = tmp_path / "mine.safetensors.work" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(WeightsError):
+        train_highlighter(data, out, HighlighterConfig(n_epochs=3, batch_size=3))
+
+
+def test_a_step_hears_a_part_of_a_song_in_its_order(tmp_path: Path) -> None:
+    rows = np.arange(30, dtype=np.float16)[:, None, None] * np.ones((1, 2, 3), np.float16)
+    np.save(tmp_path / "song.npy", rows)
+    chunks = _Chunks(tmp_path / "song.npy")
+    heard = [chunks.load(0.4, np.random.default_rng(seed))[:, 0, 0] for seed in range(5)]
+    assert {len(part) for part in heard} == {12}
+    assert all((part.diff() > 0).all() for part in heard)
+    assert len({tuple(part.tolist()) for part in heard}) == 5
+    assert len(chunks.load(0.1, np.random.default_rng(0))) == MIN_CHUNKS
+    assert len(chunks.load()) == 30
+
+
 def test_settings_that_make_no_sense() -> None:
-    for wrong in ({"n_epochs": 0}, {"valid_share": 0.0}, {"position_dropout": 1.5}):
+    for wrong in (
+        {"n_epochs": 0},
+        {"valid_share": 0.0},
+        {"position_dropout": 1.5},
+        {"chunk_share": 0.0},
+        {"weight_decay": -1.0},
+    ):
         with pytest.raises(ParameterError):
             HighlighterConfig(**wrong)
     with pytest.raises(ParameterError, match="safetensors"):

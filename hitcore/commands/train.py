@@ -37,7 +37,10 @@ def highlighter(
     licence: Annotated[str, typer.Option(help="Terms of the result.")] = "unknown",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Train the attention highlighter; use it as `--highlight attention:FILE`."""
+    """Train the attention highlighter; use it as `--highlight attention:FILE`.
+
+    A broken run goes on where it stood, from the folder OUT.work.
+    """
     from hitcore.highlighter_training import (
         HighlighterConfig,
         HighlighterEpoch,
