@@ -149,7 +149,7 @@ def tag_bars(tags: list[tuple[str, float]], n_tags: int = N_TAGS) -> alt.Chart:
     labels = base.mark_text(align="left", dx=4, color=colours.ink, fontSize=11).encode(
         x="activation:Q", text=alt.Text("activation:Q", format=".2f")
     )
-    return (bars + labels).properties(height=22 * len(table) + 40)
+    return (bars + labels).properties(height=22 * len(table) + 50)
 
 
 def standing_strip(standing: Standing) -> alt.LayerChart:

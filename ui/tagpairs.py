@@ -99,11 +99,14 @@ def _strongest(
 def paired_dots(pairs: TagPairs) -> alt.LayerChart:
     """One row per shared tag: a filled dot for the first tagger, an open one for the second.
 
-    Both are named above the first row, with a thin line to their dots.
+    Both are named above the first row, with a thin line to their dots. The scale ends at 1, or at a
+    half or a quarter where nothing is above it.
     """
     colours = palette()
     rows = pd.DataFrame(pairs.shared[:N_ROWS], columns=["tag", "one", "two"])
-    names = _names(pairs)
+    strongest = max(max(row[1:]) for row in pairs.shared)
+    top = next(end for end in (0.25, 0.5, 1.0) if strongest <= end)
+    names = _names(pairs, top)
     lines = sorted({name["line"] for name in names})
     order = [*lines, *rows["tag"]]
     axis = alt.Axis(ticks=False, domain=False, labelOverlap=False)
@@ -111,8 +114,8 @@ def paired_dots(pairs: TagPairs) -> alt.LayerChart:
     x = alt.X(
         "one:Q",
         title="Activation (0 to 1)",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(values=[0, 0.5, 1], grid=False),
+        scale=alt.Scale(domain=[0, top]),
+        axis=alt.Axis(values=[0, top / 2, top], format="~", grid=False),
     )
     tips = [
         "tag",
@@ -128,21 +131,22 @@ def paired_dots(pairs: TagPairs) -> alt.LayerChart:
             color=colours.ink, fill=colours.paper, size=55, strokeWidth=1.8, opacity=1
         ).encode(x=alt.X("two:Q")),
     ]
-    return alt.layer(*layers).properties(height=22 * len(order) + 40)
+    return alt.layer(*layers).properties(height=22 * len(order) + 50)
 
 
-def _names(pairs: TagPairs) -> list[dict[str, object]]:
+def _names(pairs: TagPairs, top: float = 1.0) -> list[dict[str, object]]:
     """Where the two names stand above the first row's dots, so that nothing crosses a word.
 
     They take a line each. Names read to the right where there is room; the lower line is for the
     one that leaves the other's thin line alone.
     """
+    near, far = NAME_WIDTH * top, (1 - NAME_WIDTH) * top
     ends = sorted(zip(pairs.shared[0][1:], (pairs.first, pairs.second), strict=True))
     (left, left_name), (right, right_name) = ends
     high, low = LINES
-    if left < NAME_WIDTH and right > 1 - NAME_WIDTH:
+    if left < near and right > far:
         spots = [(left, left_name, high, "left"), (right, right_name, low, "right")]
-    elif right <= 1 - NAME_WIDTH:
+    elif right <= far:
         spots = [(left, left_name, high, "left"), (right, right_name, low, "left")]
     else:
         spots = [(left, left_name, low, "right"), (right, right_name, high, "right")]
