@@ -13,7 +13,8 @@ seconds       of processor time per song, without decoding
 
 With --rows every result is kept, and what is there is not measured again. --settings shows how
 little the settings of the repetition method matter. --music FOLDER runs every method over all
-sound files of a folder and prints the times.
+sound files of a folder and prints the times. Last come a song of twenty minutes (seconds and peak
+memory of each method in a process of its own) and how far the attention follows the position alone.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import contextlib
 import csv
 import io
 import json
+import multiprocessing
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,14 +32,23 @@ from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
+import torch
 
 from hitcore.audio import Waveform, load_audio
 from hitcore.demo import DemoConfig, make_song, plan_song
 from hitcore.highlights import METHODS, best_windows, find_highlight
+from hitcore.highlights.attention import (
+    HighlightNet,
+    load_highlighter,
+    position_share,
+    song_chunks,
+)
 from hitcore.highlights.repetition import RepetitionConfig, repetition_evidence
 
 SEED = 7
 LENGTH_S = 30.0
+LONG_S = 1200.0
+N_POSITION = 24
 MUSIC = Path("/usr/share/games/wesnoth/1.16/data/core/music")
 FIELDS = ("set", "song", "method", "coverage", "normalised", "onset", "seconds", "confident")
 Interval = tuple[float, float]
@@ -287,6 +299,57 @@ def print_music(folder: Path, methods: dict[str, Method]) -> None:
     print(f"{'mean':<35}{means}   (? = no clear highlight)")
 
 
+def long_song(method: str) -> tuple[float, float]:
+    """Processor seconds of a method on twenty minutes, and the peak memory of the process, MB."""
+    config, parts, n_samples = DemoConfig(n_songs=100, seed=SEED), [], 0
+    while n_samples < LONG_S * 22_050:
+        parts.append(make_song(config, len(parts)).waveform.samples)
+        n_samples += len(parts[-1])
+    song = Waveform(np.concatenate(parts)[: round(LONG_S * 22_050)], 22_050)
+    find_highlight(song.crop(0, 40), method)  # what the first call alone loads
+    begun = time.process_time()
+    find_highlight(song, method)
+    spent = time.process_time() - begun
+    return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def print_long() -> None:
+    print("\ntwenty minutes: processor seconds, and peak memory of the process")
+    for method in METHODS:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, megabytes = pool.apply(long_song, (method,))
+        print(f"{method:<14}{seconds:>8.2f} s{megabytes:>8.0f} MB", flush=True)
+
+
+def print_position(songs: list[MarkedSong]) -> None:
+    """How much of the attention's variance position alone explains, and what a shuffle does."""
+    network = load_highlighter()
+    print("\nattention: variance that position alone explains; after a shuffle of the chunks, the")
+    print(
+        "correlation with the chunks' own attention before (follows) and with the place's (stays)"
+    )
+    for name in ("real", "generated"):
+        shares, follows, stays = [], [], []
+        for song in [song for song in songs if song.set == name][:N_POSITION]:
+            chunks = song_chunks(song.load())
+            order = torch.randperm(len(chunks), generator=torch.Generator().manual_seed(0))
+            before, after = attention_of(network, chunks), attention_of(network, chunks[order])
+            shares.append(position_share(network, chunks))
+            follows.append(np.corrcoef(after, before[order.numpy()])[0, 1])
+            stays.append(np.corrcoef(after, before)[0, 1])
+        if shares:
+            means = [float(np.mean(values)) for values in (shares, follows, stays)]
+            print(
+                f"{name:<12}{len(shares):>4} songs   position {means[0]:.2f}   "
+                f"follows {means[1]:.2f}   stays {means[2]:.2f}"
+            )
+
+
+@torch.inference_mode()
+def attention_of(network: HighlightNet, chunks: torch.Tensor) -> np.ndarray:
+    return network(chunks[None], torch.ones(1, len(chunks), dtype=torch.bool)).attention[0].numpy()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few generated songs, no pychorus")
@@ -317,6 +380,9 @@ def main() -> None:
             print_table(own, list(methods), title)
     if chosen.music.is_dir() and not chosen.quick:
         print_music(chosen.music, {k: v for k, v in methods.items() if k in METHODS})
+    if not chosen.quick:
+        print_long()
+        print_position(songs)
 
 
 if __name__ == "__main__":
