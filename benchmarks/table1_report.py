@@ -96,9 +96,9 @@ def report(workspace: Workspace, results: dict[str, Results]) -> str:
         f"{n_pairs(tests)} pairs of rows that were fixed before the run.",
         "## Why",
         *explanations(workspace, main, truth, verdicts(tests)),
-        "## Against the baselines",
-        against(main),
     ]
+    if any(set(pair) <= set(main.rows) for pair in BASELINES):
+        parts += ["## Against the baselines", against(main)]
     if "artist" in results and "song" in results:
         parts += ["## When test and training share no artist", *disjoint(results)]
     parts += [

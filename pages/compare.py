@@ -3,20 +3,23 @@
 import streamlit as st
 
 from hitcore.experiments import METRICS, VARIANTS
-from ui import charts, compare, everyvariant, loaders, page
+from ui import charts, compare, everyvariant, page, resultsets
 
 page.header(
     "Compare",
     "The paper's Table 1, run again: every model variant on the same folds of the same songs, "
     "with intervals, beside the paper's own figures.",
-    *loaders.strip(),
 )
-results = loaders.results()
-if not results.rows:
-    page.empty_state("No results yet: run an experiment on the Experiments page.")
-    st.stop()
+strip = st.empty()
 
 with page.error_boundary():
+    chosen = resultsets.choose()
+    if chosen is None:
+        page.empty_state("No results yet: run an experiment on the Experiments page.")
+        st.stop()
+    results = chosen.load()
+    strip.caption(page.plain(" · ".join(chosen.strip())))
+    st.markdown(compare.headline(results))
     cells = compare.cells(results.metrics)
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
     which = left.selectbox("Rows", compare.FILTERS, key="rows")
@@ -64,7 +67,7 @@ with page.error_boundary():
             "for the training songs that folds share; p is corrected for three metrics (Holm)."
         )
         with st.expander("The songs they disagree about most"):
-            found = compare.disagreements(results, loaders.catalogue(), first, second)
+            found = compare.disagreements(results, chosen.songs(), first, second)
             st.dataframe(found, hide_index=True, key="disagreements")
             st.caption("Percentiles within each song's test fold; 100 is the top.")
 

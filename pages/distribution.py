@@ -49,14 +49,13 @@ with page.error_boundary():
     st.caption(page.plain(distribution.compared(view)))
 
     st.subheader("The tail, for analysts", anchor="tail")
+    song = songdays.chosen_song(view)
     log_normal, power_law = distribution.fits(view.scores)
     columns = st.columns([3, 2], gap="medium")
     with columns[0]:
-        clicked = charts.figure(
+        charts.figure(
             distribution.law_finding(log_normal, power_law),
-            distributioncharts.tail_chart(
-                view.songs, test, log_normal, power_law, st.query_params.get("song")
-            ),
+            distributioncharts.tail_chart(view.songs, test, log_normal, power_law, song),
             "Rank against share on log scales: a power law is a straight line. Click a song.",
             distribution.law_table(log_normal, power_law),
             key="tail",
@@ -80,7 +79,7 @@ with page.error_boundary():
     )
 
     st.subheader("Song by song", anchor="songs")
-    song = songdays.choose_song(view, clicked)
+    songdays.show_table(view)
     if song is None:
         st.caption("Choose a song, here or in the log-log chart, to see its days.")
     else:

@@ -61,8 +61,8 @@ with page.error_boundary():
         charts.figure(
             samplers.learning_finding(table),
             samplers.learning_chart(table),
-            "Lines are means over the folds, bands their range; higher is better. A line ends "
-            "where half of its folds have stopped improving.",
+            "Lines are means over the folds, bands the middle half of them; higher is better. A "
+            "line ends where half of its folds have stopped improving.",
             table,
             key="learning",
         )

@@ -55,6 +55,35 @@ def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
     return found
 
 
+def headline(results: Results) -> str:
+    """Which rows gather most plays here, and how sure that is, in Markdown."""
+    means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
+    order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
+    if len(order) < 2:
+        return ""
+    first, second = order[:2]
+    ahead = [
+        row
+        for row in order[1:]
+        if (test := against(results, first, row)["ndcg"])[1] < 0.05 and test[0].difference > 0
+    ]
+    sure = (
+        f"it is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
+        if ahead
+        else "it is ahead of no other row beyond chance"
+    )
+    n_top = int(results.metrics["k"].median()) if "k" in results.metrics else 0
+    coarse = (
+        f" A fold's top 10 % are {n_top} songs here (150 in the paper), so intervals are wide."
+        if 0 < n_top < 50
+        else ""
+    )
+    return (
+        f"**{_label(first)} gathers most plays in its top 10 % (nDCG {means[first]:.3f}), "
+        f"{_label(second)} comes second ({means[second]:.3f});** {sure}.{coarse}"
+    )
+
+
 def chosen_rows(
     results: Results, which: str, order: str, table: dict[tuple[str, str], Cell]
 ) -> list[str]:
@@ -247,11 +276,22 @@ def _estimate(table: dict[tuple[str, str], Cell], row: str, metric: str) -> floa
 def _cell(table: dict[tuple[str, str], Cell], row: str, metric: str, *, bold: bool) -> str:
     cell = table.get((row, metric))
     paper = VARIANTS[row].paper
-    ours = "undefined" if cell is None else f"{cell.estimate:.3f}"
+    ours = "undefined" if cell is None else signed(cell.estimate, 3)
     ours = f"**{ours}**" if bold and cell is not None else ours
     spread = "" if cell is None else f" ± {cell.half_width:.3f}"
-    beside = f" :gray[:small[paper {getattr(paper, metric):.4f}]]" if paper else ""
+    beside = f" :gray[:small[paper {signed(getattr(paper, metric), 4)}]]" if paper else ""
     return f"{ours}{spread}{beside}"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with a true minus sign, which no line breaks at; never "-0".
+
+    Example:
+        >>> signed(-0.0421, 3), signed(-0.0001, 3)
+        ('\u22120.042', '0.000')
+    """
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
 def _network(v: Variant) -> str:

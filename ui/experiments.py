@@ -5,13 +5,16 @@ import streamlit as st
 
 from hitcore.demo import create
 from hitcore.errors import HitcoreError
-from hitcore.experiments import VARIANTS, Ledger, load_results
+from hitcore.experiments import VARIANTS, Ledger
 from hitcore.workspace import Workspace
-from ui import charts, compare, jobs, page, workspaces
+from ui import charts, compare, finished, jobs, page, resultsets, workspaces
+from ui.finished import duration
 from ui.jobs import Job
 
 SECONDS_PER_SONG = 2.0
 """Features of one song on one core, roughly: both highlights and their tags."""
+SECONDS_PER_NEW_SONG = 0.02
+"""One song on paper, with its plays, roughly; it is heard later."""
 SECONDS_PER_STEP = 0.004
 """One song through one model, forward and back, on one core, roughly."""
 GRIDS = {"one": "one point", "small": "small", "full": "full, as in the paper"}
@@ -25,20 +28,43 @@ POLL_S = 2.0
 
 
 def choose_workspace() -> Workspace | None:
-    """A workspace of this server, or a new demo catalogue."""
+    """A workspace of this server, or a new demo catalogue; None where there is none yet."""
     known = workspaces.names()
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    name = left.selectbox("Workspace", known, key="workspace") if known else None
     if not known:
-        left.markdown("There is no workspace yet. Make a demo catalogue to begin with.")
+        _first_workspace()
+        return None
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    name = left.selectbox("Workspace", known, key="workspace")
     with right.popover("New demo catalogue", icon=":material/add:"):
-        new = st.text_input("Name", "demo-small", key="new-workspace", max_chars=40)
-        n_songs = st.number_input("Songs", 40, 2000, 60, step=20, key="new-songs")
-        st.caption(f"Its features take about {_duration(n_songs * SECONDS_PER_SONG)} later on.")
-        if st.button("Create", type="primary", key="create-workspace"):
-            with page.error_boundary():
-                _create(new, int(n_songs))
-    return workspaces.opened(name) if name else None
+        _catalogue_form(60)
+    return workspaces.opened(name)
+
+
+def _first_workspace() -> None:
+    """What a visitor without any workspace can do: make songs to run on, knowing what it costs."""
+    with st.expander("New experiment", icon=":material/add:", expanded=True):
+        st.markdown(
+            "An experiment needs songs, and there is no workspace yet. Make a small demo "
+            "catalogue: synthetic songs of which the causes of their success are known. The form "
+            "of the experiment comes next."
+        )
+        _catalogue_form(100)
+
+
+def _catalogue_form(n_songs: int) -> None:
+    """Name and size of a new demo catalogue, with what they will cost."""
+    left, right = st.columns(2)
+    name = left.text_input("Name", "demo-small", key="new-workspace", max_chars=40)
+    n_songs = int(right.number_input("Songs", 40, 2000, n_songs, step=20, key="new-songs"))
+    usual = cost_s(["c", "e", "i"], n_songs, 3, 10, "one")
+    st.caption(
+        f"Made in {duration(n_songs * SECONDS_PER_NEW_SONG)}. The first experiment listens to "
+        f"every song, about {duration(n_songs * SECONDS_PER_SONG)} on one core; training three "
+        f"rows on three folds then takes about {duration(usual)}. Cancel whenever you like."
+    )
+    if st.button("Make the catalogue", type="primary", key="create-workspace"):
+        with page.error_boundary():
+            _create(name, n_songs)
 
 
 def _create(name: str, n_songs: int) -> None:
@@ -69,7 +95,7 @@ def new_experiment(workspace: Workspace) -> None:
         name = four.text_input("Name", "table1", key="new-name", max_chars=40)
         seconds = cost_s(rows, n_songs, int(folds), int(epochs), grid)
         st.caption(
-            f"About {_duration(seconds)} on one core at the most, features not counted; models "
+            f"About {duration(seconds)} on one core at the most, features not counted; models "
             "that stop improving stop early."
         )
         if st.button("Start", type="primary", icon=":material/play_arrow:", key="start"):
@@ -89,19 +115,24 @@ def cost_s(rows: list[str], n_songs: int, folds: int, epochs: int, grid: str) ->
     return points * folds * epochs * 0.9 * n_songs * SECONDS_PER_STEP
 
 
-@st.fragment(run_every=POLL_S)
-def watch(path: str) -> None:
-    """The jobs of a workspace, live: progress, cancel, resume, and their runs."""
+def watch(workspace: Workspace) -> None:
+    """The jobs of a workspace with their runs and results; live while one is at work."""
+    found = jobs.jobs(workspace)
+    at_work = any(jobs.is_running(workspace, job.name) for job in found)
+    st.fragment(_watch, run_every=POLL_S if at_work else None)(str(workspace.path))
+
+
+def _watch(path: str) -> None:
     workspace = Workspace.open(path)
     found = jobs.jobs(workspace)
     if not found:
         page.empty_state("No experiment yet. Start one above.", ":material/science:")
-        return
     table = Ledger(workspace.ledger).table()
     for job in found:
         with st.container(border=True):
             _job(workspace, job, table[table["experiment"] == job.name])
     _runs(table)
+    _outcome(workspace)
 
 
 def _job(workspace: Workspace, job: Job, runs: pd.DataFrame) -> None:
@@ -119,7 +150,7 @@ def _job(workspace: Workspace, job: Job, runs: pd.DataFrame) -> None:
         state = jobs.progress(workspace, job.name)
         fraction = min(1.0, float(str(state.get("fraction", 0.0))))
         eta = state.get("eta_s")
-        left = f", {_duration(float(str(eta)))} left" if eta is not None else ""
+        left = f", {duration(float(str(eta)))} left" if eta is not None else ""
         st.progress(fraction, text=f"{state.get('stage', 'Starting')}{left}: {words or 'planning'}")
         st.caption(page.plain(str(state.get("message", ""))))
         return
@@ -129,7 +160,7 @@ def _job(workspace: Workspace, job: Job, runs: pd.DataFrame) -> None:
     if button.button("Resume", key=f"resume-{job.name}", icon=":material/play_arrow:"):
         with page.error_boundary():
             jobs.start(workspace, job)
-            st.rerun(scope="fragment")
+            st.rerun()  # the whole page: from now on it looks again and again
     st.markdown(f"Stopped: {words or 'nothing done yet'}.")
     with st.expander("Why"):
         failed = runs[runs["state"] == "failed"]
@@ -165,22 +196,17 @@ def _runs(table: pd.DataFrame) -> None:
     )
 
 
-def outcome(workspace: Workspace) -> None:
-    """The results so far as a table, and a way to have them."""
+def _outcome(workspace: Workspace) -> None:
+    """The results so far: the table, what was learned how, and a way to have them."""
     try:
-        found = load_results(workspace)
+        found = resultsets.results_of(workspace)
     except HitcoreError:
         return
-    cells = compare.cells(found.metrics)
     st.subheader("Results so far", anchor="results")
+    kind = str(found.metrics["fold_kind"].iloc[0])
+    finished.compare_link(st, resultsets.ResultSet(workspace.path.name, kind).key)
+    cells = compare.cells(found.metrics)
     st.table(compare.table1(found.rows, cells).set_index("Row"), border="horizontal")
     st.caption("Mean over the folds ± half of its 95 % interval; the best two are bold.")
     charts.numbers(found.metrics, key="metrics")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+    finished.how_they_learned(found, key="own")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from hitcore.catalogue import Catalogue
+from hitcore.catalogue import FOLD_KINDS, Catalogue
 from hitcore.errors import DataError
 from hitcore.experiments import Results, load_results
 from hitcore.workspace import Workspace
@@ -30,22 +30,27 @@ def catalogue() -> pd.DataFrame:
     """The songs of the demo catalogue with a defined hit score; no rows where there is none."""
     try:
         workspace = demo_workspace()
+        return Catalogue.read(workspace.songs, workspace.hit_scores).defined().songs
     except DataError:
         return pd.DataFrame(columns=["song_id", "title", "artist_ids", "artist", "hit_score"])
-    return Catalogue.read(workspace.songs, workspace.hit_scores).defined().songs
 
 
 @st.cache_resource(show_spinner=False)
-def results() -> Results:
+def results(kind: str = "song") -> Results:
     """The shipped results of the demo catalogue; empty tables where there are none."""
     try:
-        return load_results(demo_workspace())
+        return load_results(demo_workspace(), {"fold_kind": kind})
     except DataError:
         return Results(
             pd.DataFrame(columns=["row", "fold", "ndcg", "kendall", "spearman"]),
             pd.DataFrame(columns=["row", "fold", "split", "song_id", "y_true", "y_score"]),
-            pd.DataFrame(columns=["row", "fold", "epoch", "train_loss", "valid_loss"]),
+            pd.DataFrame(columns=["row", "fold", "epoch", "train_loss", "valid_ndcg"]),
         )
+
+
+def fold_kinds_of_demo() -> list[str]:
+    """The kinds of folds that shipped results are of; none where nothing ships."""
+    return [kind for kind in FOLD_KINDS if results(kind).rows]
 
 
 @st.cache_data(show_spinner=False)

@@ -11,6 +11,7 @@ from hitcore.errors import DataError
 from hitcore.experiments.variants import TABLE1
 from hitcore.paircounts import Composition, composition, count_between
 from hitcore.pairs import AB, Artist, Naive, PairRule, mean_hit_score
+from ui.learning import apart, curves
 from ui.page import percent, ppm
 from ui.theme import ORDERED_SCALE, palette
 
@@ -314,18 +315,11 @@ def rows_with(features: str, rows: list[str]) -> dict[str, str]:
 
 
 def learning_table(history: pd.DataFrame, rows: dict[str, str]) -> pd.DataFrame:
-    """Mean and spread over folds of the validation nDCG@10 %, one line per sampler and epoch.
-
-    Folds end when they stop improving; an epoch is shown while at least half of them still learn.
-    """
-    parts = []
-    for sampler, row in rows.items():
-        of_row = history[history["row"] == row]
-        by_epoch = of_row.groupby("epoch")["valid_ndcg"].agg(["mean", "min", "max", "count"])
-        shown = by_epoch[by_epoch["count"] >= max(1, of_row["fold"].nunique() / 2)]
-        parts.append(shown.reset_index().assign(sampler=sampler, row=row, method=TITLES[sampler]))
-    columns = ["sampler", "method", "row", "epoch", "mean", "min", "max", "count"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    """Validation nDCG@10 % over folds, one line per sampler and epoch; see `learning.curves`."""
+    table = curves(history, list(rows.values()))
+    sampler_of = {row: sampler for sampler, row in rows.items()}
+    samplers = table["row"].map(sampler_of)
+    return table.assign(sampler=samplers, method=samplers.map(TITLES))
 
 
 def learning_finding(table: pd.DataFrame) -> str:
@@ -357,9 +351,11 @@ def learning_chart(table: pd.DataFrame) -> alt.LayerChart:
     title, scale = "nDCG@10 % on validation songs", alt.Scale(zero=False)
     y = alt.Y("mean:Q", title=title, scale=scale)
     ends = table.loc[table.groupby("sampler")["epoch"].idxmax()]
+    span = float(table["high"].max() - table["low"].min())
+    ends = ends.assign(mean=apart(list(ends["mean"]), span))
     base = alt.Chart(table).encode(x=x, color=colour)
     band = base.mark_area(opacity=0.12).encode(
-        y=alt.Y("min:Q", title=title, scale=scale), y2="max:Q"
+        y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(
         y=y,

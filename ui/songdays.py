@@ -1,5 +1,7 @@
 """One song on the Distribution page: its days in the log, and its place by each way of counting."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -10,18 +12,37 @@ from ui import charts, distributioncharts, page, studies
 from ui.distribution import View
 from ui.studies import Study
 
+TABLE, CHART = "songs-table", "tail-chart"
+"""Keys of what a song can be clicked in."""
 SHOWN = ["rank", "title", "artist", "share (ppm)", "release_date", "song_id"]
 
 
-def choose_song(view: View, clicked: object) -> str | None:
-    """The song in view: clicked in a chart or in the table, else that of the address."""
+def chosen_song(view: View) -> str | None:
+    """The song in view: clicked in a chart or in the table, else that of the address.
+
+    What was clicked is read from the session, so that a chart can mark it as it is drawn.
+    """
     table = song_table(view)
+    rows = _selection(TABLE).get("rows") or []
+    in_table = str(table["song_id"].iloc[rows[0]]) if rows and rows[0] < len(table) else None
+    points = _selection(CHART).get("song") or []
+    in_chart = str(points[0]["song_id"]) if points and "song_id" in points[0] else None
+    song = _latest(in_table, in_chart) or st.query_params.get("song")
+    if song not in set(view.songs["song_id"]):
+        st.query_params.pop("song", None)
+        return None
+    st.query_params["song"] = str(song)
+    return str(song)
+
+
+def show_table(view: View) -> None:
+    """All songs in view, to choose one of."""
     st.markdown("**All songs in view**")
-    picked = st.dataframe(
-        table,
+    st.dataframe(
+        song_table(view),
         hide_index=True,
         height=320,
-        key="songs-table",
+        key=TABLE,
         on_select="rerun",
         selection_mode="single-row",
         column_config={
@@ -29,14 +50,12 @@ def choose_song(view: View, clicked: object) -> str | None:
             "release_date": st.column_config.DateColumn("released"),
         },
     )
-    rows = picked["selection"]["rows"]
-    in_table = str(table["song_id"].iloc[rows[0]]) if rows and rows[0] < len(table) else None
-    song = _latest(in_table, _clicked_song(clicked)) or st.query_params.get("song")
-    if song not in set(view.songs["song_id"]):
-        st.query_params.pop("song", None)
-        return None
-    st.query_params["song"] = str(song)
-    return str(song)
+
+
+def _selection(key: str) -> dict[str, Any]:
+    """What is selected in a table or chart of that key; nothing before it is drawn first."""
+    state = st.session_state.get(key)
+    return dict(state["selection"]) if state else {}
 
 
 def _latest(in_table: str | None, in_chart: str | None) -> str | None:
@@ -48,14 +67,6 @@ def _latest(in_table: str | None, in_chart: str | None) -> str | None:
     elif in_table != before[0]:
         st.session_state["song-shown"] = in_table
     return st.session_state.get("song-shown")
-
-
-def _clicked_song(state: object) -> str | None:
-    try:
-        points = state["selection"]["song"]  # type: ignore[index]
-    except (KeyError, TypeError):
-        return None
-    return str(points[0]["song_id"]) if points and "song_id" in points[0] else None
 
 
 def song_table(view: View) -> pd.DataFrame:

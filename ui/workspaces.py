@@ -21,6 +21,14 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in root().glob("*/workspace.json"))
 
 
+def strip() -> list[str]:
+    """The parts of the slim line under the title of Experiments."""
+    found = names()
+    if not found:
+        return ["demo results, and no workspace of your own yet"]
+    return [f"demo results, and {len(found)} workspace{'s' if len(found) > 1 else ''} here"]
+
+
 def opened(name: str) -> Workspace:
     """The workspace of that name.
 
