@@ -16,7 +16,8 @@ with page.error_boundary():
         st.stop()
     definition = distribution.choose_definition(studies.default_definition(study))
     songs, report = studies.scored(study, study.key, definition)
-    strip.caption(page.plain(f"{study.name} · {report.n_songs:,} songs · hit score {definition}"))
+    counted = distribution.words_of(definition)
+    strip.caption(page.plain(f"{study.name} · {report.n_songs:,} songs · hit score: {counted}"))
     distribution.show_report(report)
     choices = st.container(horizontal=True, gap="small")
     with choices:

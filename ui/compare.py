@@ -1,5 +1,6 @@
 """The Compare page: Table 1 with intervals, folds as dots, two rows against each other."""
 
+import warnings
 from dataclasses import dataclass
 
 import altair as alt
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from hitcore.errors import UndefinedMetricWarning
 from hitcore.experiments import METRICS, VARIANTS, Results, Variant
 from hitcore.intervals import PairedTest, holm, mean_interval, paired_test
 from ui.page import plain
@@ -62,15 +64,13 @@ def headline(results: Results) -> str:
     if len(order) < 2:
         return ""
     first, second = order[:2]
-    ahead = [
-        row
-        for row in order[1:]
-        if (test := against(results, first, row)["ndcg"])[1] < 0.05 and test[0].difference > 0
-    ]
+    tests = [_test(results, first, row, "ndcg") for row in order[1:]]
+    corrected = holm([test.p_value for test in tests])
+    ahead = [t for t, p in zip(tests, corrected, strict=True) if p < 0.05 and t.difference > 0]
     sure = (
-        f"it is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
+        f"the first is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
         if ahead
-        else "it is ahead of no other row beyond chance"
+        else "the first is ahead of no other row beyond chance"
     )
     n_top = int(results.metrics["k"].median()) if "k" in results.metrics else 0
     coarse = (
@@ -188,11 +188,19 @@ def fold_dots(
 
 def against(results: Results, first: str, second: str) -> dict[str, tuple[PairedTest, float]]:
     """The paired difference of two rows in each metric, with p after Holm over the metrics."""
-    a, b = results.folds_of(first).set_index("fold"), results.folds_of(second).set_index("fold")
-    both = a.index.intersection(b.index)
-    tests = {metric: paired_test(a.loc[both, metric], b.loc[both, metric]) for metric in METRICS}
+    tests = {metric: _test(results, first, second, metric) for metric in METRICS}
     corrected = holm([test.p_value for test in tests.values()])
     return {m: (test, float(p)) for (m, test), p in zip(tests.items(), corrected, strict=True)}
+
+
+def _test(results: Results, first: str, second: str, metric: str) -> PairedTest:
+    """First against second over the folds in which both have a value."""
+    a, b = (results.folds_of(row).set_index("fold")[metric].dropna() for row in (first, second))
+    both = a.index.intersection(b.index)
+    with warnings.catch_warnings():
+        # A row that gives all songs one score has no τ and ρ: the table says "undefined".
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return paired_test(a[both], b[both])
 
 
 def finding(first: str, second: str, tests: dict[str, tuple[PairedTest, float]]) -> str:
@@ -214,10 +222,10 @@ def test_table(tests: dict[str, tuple[PairedTest, float]]) -> pd.DataFrame:
         [
             {
                 "Metric": METRIC_NAMES[metric],
-                "Difference": round(test.difference, 4),
-                "95 % interval": f"{test.low:+.4f} to {test.high:+.4f}",
-                "p (Holm)": round(p, 4),
-                "p (sign flips)": round(test.p_sign_flip, 4),
+                "Difference": signed(test.difference, 3),
+                "95 % interval": f"{signed(test.low, 3)} to {signed(test.high, 3)}",
+                "p (Holm)": signed(p, 3),
+                "p (sign flips)": signed(test.p_sign_flip, 3),
                 "Folds": test.n,
             }
             for metric, (test, p) in tests.items()
@@ -284,12 +292,14 @@ def _cell(table: dict[tuple[str, str], Cell], row: str, metric: str, *, bold: bo
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with a true minus sign, which no line breaks at; never "-0".
+    """A number with a true minus sign, which no line breaks at; never "-0", nor "nan".
 
     Example:
         >>> signed(-0.0421, 3), signed(-0.0001, 3)
         ('\u22120.042', '0.000')
     """
+    if value != value:
+        return "undefined"
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 

@@ -98,6 +98,16 @@ def choose_definition(default: str) -> str:
     return definition
 
 
+def words_of(definition: str) -> str:
+    """A definition of the hit score in plain words.
+
+    Example:
+        >>> words_of("day:60"), words_of("window:30-59"), words_of("cumulative")
+        ('day 60', 'days 30-59', 'cumulative')
+    """
+    return definition.replace("day:", "day ").replace("window:", "days ")
+
+
 def choose_songs(songs: pd.DataFrame) -> pd.DataFrame:
     """The songs of the chosen artists, genres, languages and years; all where none is chosen."""
     songs = songs.assign(year=songs["release_date"].dt.year.astype("Int64"))
@@ -275,7 +285,7 @@ def panel_findings(view: View) -> tuple[str, str]:
         f"(a) All {whole.n_songs:,} songs: {page.percent(whole.share_below_mean, 1)} are below "
         "the mean",
         f"(b) {view.fold_name.capitalize()}, {test.n_songs:,} songs: "
-        f"{page.percent(test.share_below_mean, 1)}",
+        f"{page.percent(test.share_below_mean, 1)} are below their mean",
     )
 
 

@@ -56,6 +56,7 @@ def show(results: Results, about: dict[str, object], *, key: str) -> None:
     st.dataframe(
         by_row(results),
         hide_index=True,
+        height="content",
         key=f"{key}-rows",
         column_config={
             name: st.column_config.NumberColumn(name, format="%.3f")
@@ -88,7 +89,8 @@ def facts(results: Results, about: dict[str, object]) -> None:
         **_plain(),
         help="Summed over all runs; several workers finish sooner.",
     )
-    boxes[3].metric("Finished", _day(metrics["ended_at"].max()), "last run", **_plain())
+    versions = ", ".join(sorted(set(metrics["code_version"])))
+    boxes[3].metric("Finished", _day(metrics["ended_at"].max()), f"hitcore {versions}", **_plain())
     st.caption(page.plain(" · ".join(_settings(results, about))))
 
 
@@ -113,8 +115,7 @@ def _settings(results: Results, about: dict[str, object]) -> list[str]:
         ]
         parts.append(f"tried {'; '.join(grid)}")
     device = ", ".join(sorted(set(metrics["device"])))
-    parts.append(f"{device} ({about['machine']})" if "machine" in about else device)
-    return [*parts, f"hitcore {', '.join(sorted(set(metrics['code_version'])))}"]
+    return [*parts, f"{device} ({about['machine']})" if "machine" in about else device]
 
 
 def by_row(results: Results) -> pd.DataFrame:
@@ -124,8 +125,7 @@ def by_row(results: Results) -> pd.DataFrame:
         folds = results.folds_of(row)
         lines.append(
             {
-                "Row": row,
-                "What": VARIANTS[row].title,
+                "Row": name_of(row),
                 "Folds": len(folds),
                 "Time per fold": duration(float(folds["duration_s"].mean())),
                 "Best epoch (median)": folds["best_epoch"].median(),
@@ -171,7 +171,7 @@ def how_they_learned(results: Results, *, key: str) -> None:
     own = table[table["row"] == row]
     with left:
         charts.figure(
-            f"{name_of(row)} is at {own['mean'].max():.3f} at its best epoch, "
+            f"{name_of(row)} reaches {own['mean'].max():.3f} on validation songs, at epoch "
             f"{int(own.loc[own['mean'].idxmax(), 'epoch'])}",
             learning.many(table, row, name_of),
             "Each line is a row, the mean over its folds; the band holds the middle half of the "

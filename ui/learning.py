@@ -106,7 +106,7 @@ def losses(history: pd.DataFrame, row: str) -> pd.DataFrame:
 
 
 def loss_chart(table: pd.DataFrame) -> alt.LayerChart:
-    """Both losses on one axis, each named at its end."""
+    """Both losses on one axis, each named at its end: "training" and "validation"."""
     colours = palette()
     colour = alt.Color(
         "songs:N",
@@ -131,13 +131,15 @@ def loss_chart(table: pd.DataFrame) -> alt.LayerChart:
             tooltip=["songs", "epoch", alt.Tooltip("mean:Q", format=".3f")],
         )
     )
-    ends = table.loc[table.groupby("songs")["epoch"].idxmin()]
+    ends = table.loc[table.groupby("songs")["epoch"].idxmax()]
+    span = float(table["mean"].max() - table["mean"].min())
+    ends = ends.assign(mean=apart(list(ends["mean"]), span), songs_short=ends["songs"].str[:-6])
     names = (
         alt.Chart(ends)
-        .mark_text(align="left", dx=6, dy=-9, fontWeight="bold")
-        .encode(x=_epochs(), y=y, text="songs:N", color=colour)
+        .mark_text(align="left", dx=6, fontWeight="bold")
+        .encode(x=_epochs(), y=y, text="songs_short:N", color=colour)
     )
-    return alt.layer(lines, names).properties(height=300)
+    return alt.layer(lines, names).properties(height=300, padding={"right": 70})
 
 
 def _epochs() -> alt.X:

@@ -135,7 +135,7 @@ def test_definition_filter_and_fold_change_the_page(demo: Path) -> None:
     assert not app.exception
     assert app.query_params["hit"] == "cumulative"
     app.button_group(key="kind").set_value("window").run()
-    assert any("window:30-59" in caption.value.replace("\\", "") for caption in app.caption)
+    assert any("days 30-59" in caption.value.replace("\\", "") for caption in app.caption)
     app.button_group(key="kind").set_value("day").run()
     app.slider(key="day").set_value(60).run()
     app.multiselect(key="only-genre").set_value(["pop"]).run()
@@ -166,6 +166,26 @@ def test_a_song_and_its_days(demo: Path) -> None:
     stranger = run(song="no such song")
     assert not stranger.exception
     assert "song" not in stranger.query_params
+
+
+def test_what_is_clicked_is_rung_as_the_chart_is_drawn(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str | None] = []
+    draw = distributioncharts.tail_chart
+
+    def note(*arguments: object) -> object:
+        rung.append(arguments[4])
+        return draw(*arguments)
+
+    monkeypatch.setattr(distributioncharts, "tail_chart", note)
+    clicked: dict[str, dict] = {"tail-chart": {"song": [{"song_id": "s007"}]}, "songs-table": {}}
+    monkeypatch.setattr(songdays, "_selection", lambda key: clicked[key])
+    app = run()
+    clicked["songs-table"] = {"rows": [0]}
+    app.run()
+    assert not app.exception
+    assert rung == ["s007", "s079"], "in the same run, whichever was clicked last"
 
 
 class TestOwnLog:

@@ -1,14 +1,18 @@
 """Analyse, Compare, Experiments, Models and Method: empty, happy, and with an error."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from planted import planted_workspace
 from streamlit.testing.v1 import AppTest
 
-from hitcore.experiments import ExperimentConfig, load_results, run_experiment
+from hitcore.experiments import ExperimentConfig, export_results, load_results, run_experiment
+from hitcore.training import TrainConfig
 from hitcore.workspace import Workspace
 from ui import compare, jobs, loaders, page, songs, uploads
 from ui.jobs import Job
@@ -51,6 +55,11 @@ def opened(name: str, **query: str) -> AppTest:
     app.run()
     assert not app.exception
     return app
+
+
+def table_with(app: AppTest, *columns: str) -> pd.DataFrame:
+    """The first table of a page that has these columns."""
+    return next(f.value for f in app.dataframe if set(columns) <= set(f.value.columns))
 
 
 def words_of(app: AppTest) -> str:
@@ -126,6 +135,22 @@ def test_compare_bolds_the_best_two(demo: Workspace) -> None:
     assert all(cell.startswith("**") for cell in table["nDCG@10 %"])
 
 
+def test_compare_takes_the_results_of_a_workspace_and_of_other_folds(
+    demo: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = planted_workspace(tmp_path / "other", n_songs=50)
+    config = ExperimentConfig(n_folds=3, fold_kind="artist")
+    run_experiment(other, ["artist-prior", "release-year"], config)
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
+    app = opened("compare", results="other:artist")
+    assert "workspace other · 50 songs · 2 rows, 3 folds that share no artist" in words_of(app)
+    app.selectbox(key="results").set_value(":song").run()
+    assert "60 songs" in words_of(app)
+    assert "results" not in app.query_params
+    stranger = opened("compare", results="../other:song")
+    assert "60 songs" in words_of(stranger)
+
+
 # --- Experiments ---------------------------------------------------------------------------------
 
 
@@ -134,6 +159,63 @@ def test_experiments_without_a_workspace_offers_one(
 ) -> None:
     monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
     assert "no workspace yet" in words_of(opened("experiments"))
+
+
+def test_experiments_shows_what_ships_as_finished(
+    demo: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
+    app = opened("experiments")
+    words = words_of(app)
+    assert "demo: synthetic songs" in words
+    assert "on one core" in words, "a new catalogue says what it costs"
+    assert [box.value for box in app.metric][:2] == ["8", "60"], "runs and songs"
+    rows = table_with(app, "Row", "Chosen")
+    assert rows["Row"].tolist() == ["Artist prior", "Release year only"]
+    assert rows["Folds"].tolist() == [4, 4]
+    assert table_with(app, "State")["State"].tolist() == ["done"] * 8
+
+
+def test_experiments_draws_how_shipped_rows_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = planted_workspace(tmp_path / "demo", n_songs=60)
+    training = TrainConfig(batch_size=16, max_epochs=3, learning_rate=0.02)
+    run_experiment(place, ["tags"], ExperimentConfig(n_folds=3, training=training))
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path / "none"))
+    for _ in instead_of_demo(place.path, monkeypatch, place):
+        app = opened("experiments")
+        assert table_with(app, "epoch", "mean")["epoch"].tolist() == [1, 2, 3]
+        songs_seen = table_with(app, "songs", "mean")["songs"].unique()
+        assert songs_seen.tolist() == ["training songs", "validation songs"]
+        results = load_results(place)
+        shutil.rmtree(place.runs)
+        export_results(replace(results, history=results.history.head(0)), place)
+        loaders.results.clear()
+        app = opened("experiments")  # results that were shipped without their history
+        assert table_with(app, "Row", "Chosen")["Folds"].tolist() == [3]
+        assert "How they learned" not in words_of(app)
+
+
+def test_experiments_without_anything_still_invites(
+    no_demo: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
+    words = words_of(opened("experiments"))
+    assert "No demo results" in words
+    assert "no workspace yet" in words
+
+
+def test_a_catalogue_is_made_on_the_page_and_the_form_follows(
+    no_demo: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
+    app = opened("experiments")
+    app.number_input(key="new-songs").set_value(40).run()
+    app.button(key="create-workspace").click().run()
+    assert not app.exception
+    assert (tmp_path / "demo-small" / "songs.parquet").exists()
+    assert app.button(key="start")
 
 
 def test_experiments_shows_the_ledger(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
