@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_FILTERS_AT_ONCE = 17
-_BINS_AT_ONCE = 24
-"""What stays in the cache of one core, about a megabyte of responses."""
+_LARGER_STEPS = 8
+"""Threads wait for each other after every step, so where there are several, steps are larger."""
 
 
 def strongest_over_bins(x: Tensor, weight: Tensor) -> Tensor:
@@ -37,36 +36,43 @@ def strongest_over_bins(x: Tensor, weight: Tensor) -> Tensor:
         >>> bool(torch.isclose(strongest_over_bins(x, weight), direct, atol=1e-5).all())
         True
     """
+    larger = 1 if torch.get_num_threads() == 1 else _LARGER_STEPS
     if weight.shape[2] == 1:
-        return torch.stack([_of_low_filters(patch, weight) for patch in x])
-    return _of_tall_filters(x, weight)
-
-
-def _of_low_filters(patch: Tensor, weight: Tensor) -> Tensor:
-    parts = torch.split(patch[None, None], _BINS_AT_ONCE, dim=2)
-    strongest = [functional.conv2d(part, weight).amax(dim=2) for part in parts]
-    return torch.cat(strongest).amax(dim=0)
-
-
-def _of_tall_filters(x: Tensor, weight: Tensor) -> Tensor:
+        return torch.cat([_of_low_filters(part, weight, larger) for part in torch.split(x, larger)])
     n_bins, n_places = x.shape[1], x.shape[1] - weight.shape[2] + 1
     filters = _filter_spectra(weight, n_bins, n_places // 2)
-    cosines, sines = _way_back(n_bins, n_places // 2, x)
+    ways_back = _ways_back(n_bins, n_places // 2, x)
+    return torch.cat(
+        [
+            _of_tall_filters(part, filters, ways_back, n_places, larger)
+            for part in torch.split(torch.fft.rfft(x, dim=1), larger)
+        ]
+    )
+
+
+def _of_low_filters(x: Tensor, weight: Tensor, larger: int) -> Tensor:
+    bins_at_once = 24 * larger  # of one patch: responses that stay in the cache of one core
+    parts = torch.split(x.unsqueeze(1), bins_at_once, dim=2)
+    return torch.stack([functional.conv2d(part, weight).amax(dim=2) for part in parts]).amax(dim=0)
+
+
+def _of_tall_filters(
+    spectra: Tensor, filters: Tensor, ways_back: tuple[Tensor, Tensor], n_places: int, larger: int
+) -> Tensor:
+    cosines, sines = (way.expand(len(spectra), -1, -1) for way in ways_back)
+    windows = spectra.unfold(2, filters.shape[3] // 2, 1).transpose(2, 3)
+    windows = torch.cat([windows.real, windows.imag], dim=2)
     n_pairs = (n_places + 1) // 2
-    patches = []
-    for spectrum in torch.fft.rfft(x, dim=1):
-        windows = spectrum.unfold(1, weight.shape[3], 1).transpose(1, 2)
-        windows = torch.cat([windows.real, windows.imag], dim=1)
-        strongest = []
-        for part in torch.split(filters, _FILTERS_AT_ONCE, dim=2):
-            responses = torch.bmm(part.flatten(1, 2), windows)  # real parts, then imaginary ones
-            real, imaginary = responses.flatten(1).chunk(2, dim=1)
-            even, odd = cosines @ real, sines @ imaginary
-            # An even number of places leaves the last one without its counterpart.
-            larger = torch.cat([odd[:n_pairs].abs(), odd[n_pairs:]]).add_(even)
-            strongest.append(larger.amax(dim=0).view(part.shape[2], -1))
-        patches.append(torch.cat(strongest))
-    return torch.stack(patches)
+    strongest = []
+    filters_at_once = 17 * larger  # as above
+    for part in torch.split(filters, filters_at_once, dim=2):
+        responses = torch.matmul(part.flatten(1, 2), windows)  # real parts, then imaginary ones
+        real, imaginary = responses.flatten(2).chunk(2, dim=2)
+        even, odd = torch.bmm(cosines, real), torch.bmm(sines, imaginary)
+        # An even number of places leaves the last one without its counterpart.
+        both = torch.cat([odd[:, :n_pairs].abs(), odd[:, n_pairs:]], dim=1).add_(even)
+        strongest.append(both.amax(dim=1).view(len(spectra), part.shape[2], -1))
+    return torch.cat(strongest, dim=1)
 
 
 def _filter_spectra(weight: Tensor, n_bins: int, middle: int) -> Tensor:
@@ -85,7 +91,7 @@ def _filter_spectra(weight: Tensor, n_bins: int, middle: int) -> Tensor:
     return torch.stack([out_real, torch.cat([imaginary, real], dim=2)], dim=1)
 
 
-def _way_back(n_bins: int, furthest: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def _ways_back(n_bins: int, furthest: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse transform to the places 0 to `furthest`: `(furthest + 1, n_bins // 2 + 1)`."""
     frequencies = torch.arange(n_bins // 2 + 1)
     turns = torch.arange(furthest + 1)[:, None] * frequencies % n_bins
