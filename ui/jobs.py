@@ -6,16 +6,17 @@ the ledger each job keeps its command, its latest progress and its log.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import IO
 
 from hitcore.errors import ParameterError
 from hitcore.experiments import Ledger
@@ -24,6 +25,10 @@ from hitcore.workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 FOLDER = ".jobs"
+_LOOKING = threading.Lock()
+"""Looking whether a job's lock is free takes it for a moment."""
+_CHILDREN: list["subprocess.Popen[bytes]"] = []
+"""Those that this server has started, until they have ended and somebody has looked."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +71,24 @@ def start(workspace: Workspace, job: Job) -> None:
     Raises:
         ParameterError: it is at work already.
     """
-    if is_running(workspace, job.name):
-        raise ParameterError(f"the experiment {job.name!r} is at work already")
-    write_atomic(_file(workspace, job.name, "job"), json.dumps(asdict(job)))
-    _file(workspace, job.name, "progress").unlink(missing_ok=True)
-    with open(_file(workspace, job.name, "log").with_suffix(".log"), "ab") as log:
-        # Its own session, so that it goes on when the server ends; the wrapper holds the lock.
+    log_file = _file(workspace, job.name, "log").with_suffix(".log")
+    with _LOOKING, open(_lock(workspace, job.name), "ab") as lock, open(log_file, "ab") as log:
+        if not _taken(lock):
+            raise ParameterError(f"the experiment {job.name!r} is at work already")
+        write_atomic(_file(workspace, job.name, "job"), json.dumps(asdict(job)))
+        _file(workspace, job.name, "progress").unlink(missing_ok=True)
+        # The child inherits the lock and holds it until it ends, however it ends. Its own session,
+        # so that it goes on when the server ends; the pages come before it.
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ui.jobs",
-                str(_lock(workspace, job.name)),
-                *job.command(workspace),
-            ],
+            ["nice", "-n", "5", *job.command(workspace)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=(lock.fileno(),),
             start_new_session=True,
             cwd=Path(__file__).resolve().parent.parent,
         )
+        _CHILDREN[:] = [process, *(child for child in _CHILDREN if child.poll() is None)]
     write_atomic(_file(workspace, job.name, "process"), json.dumps({"pid": process.pid}))
 
 
@@ -133,13 +136,17 @@ def last_words(workspace: Workspace, name: str, n_lines: int = 8) -> str:
 
 def is_running(workspace: Workspace, name: str) -> bool:
     """Whether a living process is at work on it."""
-    lock = FileLock(_lock(workspace, name), timeout=0)
+    with _LOOKING, open(_lock(workspace, name), "ab") as lock:
+        return not _taken(lock)
+
+
+def _taken(lock: IO[bytes]) -> bool:
+    """Whether the lock of this file could be taken; it is given back with the last open copy."""
     try:
-        lock.acquire()
-    except Timeout:
-        return True
-    lock.release()
-    return False
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _file(workspace: Workspace, name: str, kind: str) -> Path:
@@ -152,14 +159,3 @@ def _file(workspace: Workspace, name: str, kind: str) -> Path:
 
 def _lock(workspace: Workspace, name: str) -> Path:
     return _file(workspace, name, "lock").with_suffix(".lock")
-
-
-def _hold_and_run(lock: str, command: list[str]) -> int:
-    """In the child: hold the job's lock while its command runs."""
-    with FileLock(lock, timeout=10):
-        return subprocess.call(command)
-
-
-if __name__ == "__main__":
-    os.nice(5)  # the pages come first
-    raise SystemExit(_hold_and_run(sys.argv[1], sys.argv[2:]))

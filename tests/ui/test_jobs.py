@@ -1,0 +1,49 @@
+"""A job is at work from the moment it was started until its process has ended."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hitcore.errors import ParameterError
+from hitcore.workspace import Workspace
+from ui import jobs
+from ui.jobs import Job
+
+JOB = Job("table1", ("c",), folds=3, epochs=1, grid="one")
+
+
+@pytest.fixture
+def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A workspace whose jobs sleep, in a process that has a child of its own."""
+    monkeypatch.setattr(Job, "command", lambda self, workspace: ["sh", "-c", "sleep 600; true"])
+    yield Workspace.create(tmp_path / "w")
+    for child in jobs._CHILDREN:
+        child.kill()
+        child.wait()
+
+
+def test_at_work_at_once_and_until_it_ends_however_it_ends(sleeping: Workspace) -> None:
+    assert not jobs.is_running(sleeping, JOB.name)
+    jobs.start(sleeping, JOB)
+    assert jobs.is_running(sleeping, JOB.name)
+    with pytest.raises(ParameterError, match="at work already"):
+        jobs.start(sleeping, JOB)
+    assert jobs.is_running(sleeping, JOB.name)
+    assert [job.name for job in jobs.jobs(sleeping)] == [JOB.name]
+    pid = int(json.loads((sleeping.path / ".jobs/table1.process.json").read_text())["pid"])
+    os.killpg(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while jobs.is_running(sleeping, JOB.name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    jobs.start(sleeping, JOB)
+    assert jobs.is_running(sleeping, JOB.name)
+    jobs.cancel(sleeping, JOB.name)
+    while jobs.is_running(sleeping, JOB.name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
