@@ -57,6 +57,7 @@ def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
     return found
 
 
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Results: id})
 def headline(results: Results) -> str:
     """Which rows gather most plays here, and how sure that is, in Markdown."""
     means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}

@@ -144,6 +144,9 @@ def test_compare_is_sorted_filtered_and_exported(page: Any) -> None:
         "() => !document.querySelector('[data-testid=stTable]').innerText.includes('(a)')"
     )
     choose(page, "Sort by", "nDCG@10 %")
+    page.wait_for_function(
+        "() => !document.querySelector('[data-testid=stTable] tbody tr').innerText.includes('(b)')"
+    )
     page.get_by_text("Numbers").first.click()
     exported = list(csv.DictReader(io.StringIO(downloaded(page, "Download CSV").decode())))
     figures = [float(line["ndcg"]) for line in exported]
