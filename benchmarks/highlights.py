@@ -12,9 +12,10 @@ onset         seconds from the start to the nearest chorus onset
 seconds       of processor time per song, without decoding
 
 With --rows every result is kept, and what is there is not measured again. --settings shows how
-little the settings of the repetition method matter. --music FOLDER runs every method over all
-sound files of a folder and prints the times. Last come a song of twenty minutes (seconds and peak
-memory of each method in a process of its own) and how far the attention follows the position alone.
+little the settings of the repetition method matter, --fused what mixing the attention into it
+gives. --music FOLDER runs every method over all sound files of a folder and prints the times. Last
+come a song of twenty minutes (seconds and peak memory of each method in a process of its own) and
+how far the attention follows the position alone.
 """
 
 import argparse
@@ -36,7 +37,7 @@ import torch
 
 from hitcore.audio import Waveform, load_audio
 from hitcore.demo import DemoConfig, make_song, plan_song
-from hitcore.highlights import METHODS, best_windows, find_highlight
+from hitcore.highlights import METHODS, best_windows, find_evidence, find_highlight
 from hitcore.highlights.attention import (
     HighlightNet,
     load_highlighter,
@@ -278,6 +279,28 @@ def print_settings(songs: list[MarkedSong]) -> None:
         print(f"{label:<24}{shown}", flush=True)
 
 
+def print_fused(songs: list[MarkedSong]) -> None:
+    """The normalised coverage where the attention's curve is mixed into that of repetition."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for song in songs:
+        waveform = song.load()
+        base, other = (find_evidence(waveform, name) for name in ("repetition", "attention"))
+        at = np.searchsorted(other.curve_times, base.curve_times, side="right") - 1
+        attention = other.curve[np.clip(at, 0, len(other.curve) - 1)]
+        curves = {f"weight {w:g}": (1 - w) * base.curve + w * attention for w in (0, 0.25, 0.5, 1)}
+        for label, curve in (curves | {"product": base.curve * attention}).items():
+            start = best_windows(replace(base, curve=curve))[0].start
+            normalised = measures(start, song.choruses, waveform.duration_s)["normalised"]
+            found.setdefault(label, {}).setdefault(song.set, []).append(normalised)
+    print("\nattention mixed into repetition: normalised coverage and its 95 % interval")
+    for label, sets in found.items():
+        line = f"{label:<14}"
+        for name, values in sets.items():
+            low, high = interval(np.array(values))
+            line += f"{name} ({len(values)}) {np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]   "
+        print(line)
+
+
 def print_music(folder: Path, methods: dict[str, Method]) -> None:
     """Times of every method on every sound file of a folder; an error ends the run."""
     files = sorted(folder.glob("*.ogg"))
@@ -356,6 +379,7 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=200, help="number of generated songs")
     parser.add_argument("--rows", type=Path, help="CSV file that keeps every result")
     parser.add_argument("--settings", action="store_true", help="sensitivity of the settings")
+    parser.add_argument("--fused", action="store_true", help="repetition mixed with attention")
     parser.add_argument("--music", type=Path, default=MUSIC, help="folder of tracks to time")
     parser.add_argument("--methods", help="some methods only, such as middle,repetition")
     chosen = parser.parse_args()
@@ -370,6 +394,9 @@ def main() -> None:
     songs = [*real_songs(), *generated_songs(n_songs)]
     if chosen.settings:
         print_settings(songs)
+        return
+    if chosen.fused:
+        print_fused(songs)
         return
     rows = list(measured(songs, methods, chosen.rows))
     print(f"{'song':<26}{'method':<14}{'cover':>8}{'norm':>8}{'onset':>8}{'sec':>8}")
