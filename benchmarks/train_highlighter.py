@@ -22,10 +22,9 @@ from hitcore.demo import DemoConfig, make_song, plan_song
 from hitcore.highlighter_training import (
     HighlighterConfig,
     HighlighterEpoch,
-    LabelledSongs,
-    SourceSong,
     train_highlighter,
 )
+from hitcore.songlabels import LabelledSongs, SourceSong
 
 SEED = 1000
 WORDS = {

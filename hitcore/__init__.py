@@ -41,6 +41,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "pairs",
         "playcounts",
         "reporting",
+        "songlabels",
         "songreport",
         "sources",
         "standing",

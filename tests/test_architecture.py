@@ -28,7 +28,7 @@ GROUPS = [
         "queryengines",
     },
     {"highlights", "taggers", "hitnet", "sources", "tailfits", "playtables", "paircounts"},
-    {"models", "songreport"},
+    {"models", "songreport", "songlabels"},
     {"playcounts", "training", "analysis", "taggertraining", "highlighter_training"},
     {"demo"},
     {"featurestore", "reporting"},

@@ -17,15 +17,10 @@ from hitcore.cli import app, main
 from hitcore.errors import DataError, ParameterError, WeightsError
 from hitcore.highlighter_training import (
     MIN_CHUNKS,
-    MOODS,
     HighlighterConfig,
     HighlighterEpoch,
     HighlighterTraining,
-    LabelledSongs,
-    SourceSong,
     _Chunks,
-    label_songs,
-    mood_songs,
     train_highlighter,
 )
 from hitcore.highlights import best_windows, find_highlight
@@ -38,6 +33,7 @@ from hitcore.highlights.attention import (
     positional_encoding,
     song_chunks,
 )
+from hitcore.songlabels import MOODS, LabelledSongs, SourceSong, label_songs, mood_songs
 from tests.test_weights import tensor_bundle
 
 RATE = 22050

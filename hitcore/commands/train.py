@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitcore.audio import Waveform
-    from hitcore.highlighter_training import SourceSong
+    from hitcore.songlabels import SourceSong
 
 app = typer.Typer(help="Train networks on your own music.", no_args_is_help=True)
 
@@ -44,10 +44,9 @@ def highlighter(
     from hitcore.highlighter_training import (
         HighlighterConfig,
         HighlighterEpoch,
-        label_songs,
-        mood_songs,
         train_highlighter,
     )
+    from hitcore.songlabels import label_songs, mood_songs
     from hitcore.taggers import load_tagger
 
     config = HighlighterConfig(n_epochs=epochs, batch_size=batch, seed=seed)
@@ -99,7 +98,7 @@ def highlighter(
 def _songs(paths: list[str]) -> "list[SourceSong]":
     """Every sound file that is named or lies in a named folder."""
     from hitcore.audio import load_audio
-    from hitcore.highlighter_training import SourceSong
+    from hitcore.songlabels import SourceSong
 
     files: list[Path] = []
     for name in paths:

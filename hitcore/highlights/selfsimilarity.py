@@ -198,8 +198,9 @@ def window_means(running: Array, n_frames: int) -> Array:
         middles and the lags that leave room for a window.
 
     Example:
-        >>> window_means(running_sums(time_lag(np.ones((4, 1), np.float32))), 3).round(2).tolist()
-        [[1.0, 1.0], [1.0, 0.67]]
+        >>> window_means(running_sums(time_lag(np.ones((4, 1), np.float32))), 3).round(2)
+        array([[1.  , 1.  ],
+               [1.  , 0.67]], dtype=float32)
     """
     n_windows = max(0, len(running) - n_frames + 1)
     # Sums of windows as differences of running sums: whole rows at a time, which is quick.
