@@ -2,18 +2,15 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from planted import planted_workspace
 from streamlit.testing.v1 import AppTest
 
-from hitcore.errors import ParameterError
 from hitcore.experiments import ExperimentConfig, export_results, load_results, run_experiment
 from hitcore.training import TrainConfig
 from hitcore.workspace import Workspace
@@ -237,21 +234,6 @@ def test_experiments_shows_the_ledger(finished: Workspace, monkeypatch: pytest.M
 def test_a_job_has_a_plain_name(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         Job(name, ("a",), 3, 3, "one")
-
-
-def test_a_job_is_starting_until_its_process_holds_the_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, job = Workspace.create(tmp_path / "w"), Job("mine", ("tags",), 3, 3, "one")
-    monkeypatch.setattr(jobs.subprocess, "Popen", lambda *a, **k: SimpleNamespace(pid=1))
-    jobs.start(place, job)
-    assert jobs.is_starting(place, "mine")
-    with pytest.raises(ParameterError, match="at work already"):
-        jobs.start(place, job)
-    lock = place.path / jobs.FOLDER / "mine.lock.lock"
-    assert jobs._hold_and_run(str(lock), [sys.executable, "-c", "pass"]) == 0
-    assert not jobs.is_starting(place, "mine")
-    assert not jobs.is_running(place, "mine")
 
 
 # --- Models and Method ---------------------------------------------------------------------------
