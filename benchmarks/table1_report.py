@@ -234,8 +234,12 @@ def figure(test: Test) -> str:
         return f"{NAMES[test.metric]} undefined"
     return (
         f"{NAMES[test.metric]} {f.difference:+.3f} ({f.low:+.3f} to {f.high:+.3f}, "
-        f"p {test.p_holm:.3f}, {meaning(test)})"
+        f"{p_words(test.p_holm)}, {meaning(test)})"
     )
+
+
+def p_words(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def meaning(test: Test) -> str:

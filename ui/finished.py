@@ -138,17 +138,21 @@ def by_row(results: Results) -> pd.DataFrame:
 
 
 def chosen(folds: pd.DataFrame) -> str:
-    """Which parameters won on validation, the most frequent value with its folds.
+    """Which parameters won on validation: the most frequent value with its folds, or the median.
 
     Example:
         >>> chosen(pd.DataFrame({"margin": [0.3, 0.3], "rank_weight": [0.5, 0.9]}))
         'm 0.3 (2), w 0.5 (1)'
+        >>> chosen(pd.DataFrame({"fusion_weight": [0.0, 0.2, 0.9]}))
+        'fusion weight 0.2 (median)'
     """
     told = []
     for name, sign in CHOSEN.items():
         values = folds[name].dropna() if name in folds else pd.Series(dtype=float)
-        if name != "fusion_weight":
-            values = values[values != 0]
+        if name == "fusion_weight" and len(values):
+            told.append(f"{sign} {values.median():g} (median)")
+            continue
+        values = values[values != 0]
         if len(values):
             counts = values.value_counts().sort_index()
             told.append(f"{sign} {counts.idxmax():g} ({counts.max()})")
@@ -227,11 +231,13 @@ def duration(seconds: float) -> str:
     """A span of time for people.
 
     Example:
-        >>> duration(40), duration(600), duration(7200)
-        ('40 s', '10 min', '2.0 h')
+        >>> duration(0.2), duration(40), duration(600), duration(7200)
+        ('under 1 s', '40 s', '10 min', '2.0 h')
     """
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return f"{round(seconds)} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
