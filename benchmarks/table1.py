@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--grid", default="small")
+    parser.add_argument("--precision", default="auto", help="float32 or bfloat16, of the products")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rows", default=",".join(VARIANTS), help="all, unless some are named")
     parser.add_argument("--skip", default="", help="rows to leave out, such as inception")
@@ -83,7 +84,8 @@ def make(options: argparse.Namespace) -> None:
             hitcore(
                 *("experiment", "run", place, "--rows", ",".join(rows), "--build-features"),
                 *("--folds", options.folds, "--fold-kind", kind, "--epochs", options.epochs),
-                *("--grid", options.grid, "--workers", options.workers, "--name", name),
+                *("--grid", options.grid, "--precision", options.precision),
+                *("--workers", options.workers, "--name", name),
             )
 
 

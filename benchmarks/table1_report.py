@@ -132,6 +132,8 @@ def introduction(about: dict[str, object]) -> str:
     )
     training, tried = about.get("training"), about.get("tried")
     if isinstance(training, dict) and isinstance(tried, dict):
+        if training.get("precision") == "bfloat16":
+            text += ", matrix products of training in bfloat16"
         text += (
             f"; at most {training['max_epochs']} epochs, grid m {listed(tried['margin'])}, "
             f"w {listed(tried['rank_weight'])}, μ {listed(tried['tag_weight'])}"

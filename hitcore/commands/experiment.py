@@ -34,6 +34,9 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="At most so many epochs.")] = None,
     grid: Annotated[str, typer.Option(help="full, small, tags or one.")] = "full",
     highlight: Annotated[str | None, typer.Option(help="Method of the HL-30 rows.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32 or bfloat16; auto is bfloat16 on a GPU alone.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of folds and training.")] = 0,
     name: Annotated[str, typer.Option(help="Under which the ledger shows the runs.")] = "table1",
     build_features: Annotated[bool, typer.Option(help="First build what is missing.")] = False,
@@ -46,7 +49,7 @@ def run(
     from hitcore.workspace import Workspace
 
     place = Workspace.open(workspace)
-    config = config_of(folds, fold_kind, epochs, grid, highlight, seed)
+    config = config_of(folds, fold_kind, epochs, grid, highlight, seed, precision)
     chosen = rows_of(preset, rows)
     if build_features:
         methods = segments_of(chosen, config)
@@ -130,7 +133,13 @@ def export(
 
 
 def config_of(
-    folds: int, fold_kind: str, epochs: int | None, grid: str, highlight: str | None, seed: int
+    folds: int,
+    fold_kind: str,
+    epochs: int | None,
+    grid: str,
+    highlight: str | None,
+    seed: int,
+    precision: str = "auto",
 ) -> Any:
     """The settings that the options ask for.
 
@@ -157,9 +166,10 @@ def config_of(
     )
     if highlight is not None:
         config = replace(config, segment=highlight)
+    training = replace(config.training, precision=precision)
     if epochs is not None:
-        config = replace(config, training=replace(config.training, max_epochs=epochs))
-    return config
+        training = replace(training, max_epochs=epochs)
+    return replace(config, training=training)
 
 
 def rows_of(preset: str, rows: str | None) -> list[str]:

@@ -306,7 +306,7 @@ def _metrics(bench: Bench, run: Run, finding: Finding, duration_s: float) -> pd.
         "duration_s": duration_s,
         "device": bench.device,
         "code_version": __version__,
-        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ended_at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     return pd.DataFrame([line])
 

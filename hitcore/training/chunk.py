@@ -103,7 +103,7 @@ class Chunk:
         self.numbers, self.members = list(numbers), list(members)
         self.data, self.rules, self.config = data, rules, config
         self.device = data.device
-        self.stack = self._fresh_stack()
+        self.stack = self._fresh_stack(self.config.precision)
         self.optimiser = make_optimiser(config.optimiser, self.stack.parameters)
         self.best = {name: value.clone() for name, value in self.stack.parameters.items()}
         n = len(members)
@@ -280,9 +280,10 @@ class Chunk:
     def outcome(self) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """Scores of all songs `(n_members, n_songs)`, and the weights, both of the best epochs.
 
-        Scores are NaN for members without one whole epoch.
+        The scores are those of the exported weights, so in single precision whatever trained
+        them; NaN for members without one whole epoch.
         """
-        self.stack = self._fresh_stack()
+        self.stack = self._fresh_stack("float32")
         self.stack.parameters = {name: value.clone() for name, value in self.best.items()}
         n_groups = int(self.stack.groups.max()) + 1
         songs = torch.arange(self.data.source.n_songs, device=self.device)
@@ -362,13 +363,12 @@ class Chunk:
                 fine &= torch.isfinite(value.detach()).view(len(fine), -1).all(dim=1)
         return [bool(value) for value in fine]
 
-    def _fresh_stack(self) -> Stack:
+    def _fresh_stack(self, precision: str) -> Stack:
         units = [self._unit_of(member) for member in self.members]
         networks = [self._network(m, unit) for m, unit in zip(self.members, units, strict=True)]
         keys = [group_key(member, self.config) for member in self.members]
         order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         groups = [order[key] for key in keys]
-        precision = self.config.precision
         if precision == "auto":
             precision = "bfloat16" if self.device.type == "cuda" else "float32"
         return Stack(

@@ -81,8 +81,9 @@ class TrainConfig:
     centre_output: bool = True
     """Start from the mean of y, instead of from 0."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the matrix products; auto is bfloat16 on CUDA, float32 elsewhere. Parameters, losses
-    and the optimiser stay float32."""
+    """Type of the matrix products in training; auto is bfloat16 on CUDA, float32 elsewhere. A CPU
+    that multiplies bfloat16 itself (avx512_bf16, amx_bf16) trains twice as fast in it. Parameters,
+    losses, the optimiser and the scores in the end stay float32."""
     stack_size: int | None = None
     """Members trained at once at most; None: all that fit into memory on CUDA, on a CPU as many as
     its caches hold (128 songs a step)."""
