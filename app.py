@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import access, page
 
-st.set_page_config(page_title="hitcore", page_icon=":material/graphic_eq:", layout="wide")
+st.set_page_config(page_title="hitcore", page_icon="assets/icon.svg", layout="wide")
 access.enter()
 st.logo("assets/logo.svg", size="large")
 

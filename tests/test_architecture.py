@@ -11,7 +11,7 @@ PACKAGE = ROOT / "hitcore"
 # Earlier groups may not import later ones, and files of one group do not import each other.
 GROUPS = [
     {"errors"},
-    {"files", "targets", "standing"},
+    {"devices", "files", "targets", "standing"},
     {
         "audio",
         "features",

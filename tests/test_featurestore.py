@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from slowsongs import read_noise, read_slowly, read_trouble
 from sounds import encoded, music
 
 from hitcore.audio import load_audio
 from hitcore.cli import main
-from hitcore.errors import AudioError, DataError, ParameterError
+from hitcore.errors import AudioError, DataError, EngineError, ParameterError
 from hitcore.features import PAPER_MEL, fit_frames, log_mel
 from hitcore.featurestore import (
     FeatureConfig,
@@ -173,6 +174,31 @@ def test_two_stores_from_one_decoding_with_tags(tmp_path: Path, sound_files: Pat
         mel = fit_frames(log_mel(clip.samples, PAPER_MEL)).numpy()
         np.testing.assert_allclose(features.mel[0], mel, atol=1e-2)
         assert features.tag_names[0] == "guitar"
+
+
+def test_an_absent_device_is_said_before_anything_is_built(tmp_path: Path) -> None:
+    place = catalogue(tmp_path / "w", ["a.ogg"])
+    with pytest.raises(ParameterError, match="device 'tpu': cpu, cuda or cuda:N"):
+        build_features(place, [CONFIG], device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError, match="no CUDA device is here"):
+            build_features(place, [CONFIG], device="cuda")
+    assert not FeatureStore(place, CONFIG).folder.exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_features_of_the_cpu(sound_files: Path) -> None:
+    (sound_files / "audio").mkdir(exist_ok=True)
+    (sound_files / "audio" / "song.ogg").write_bytes((sound_files / "song.ogg").read_bytes())
+    configs = [FeatureConfig(segment="middle"), FeatureConfig(segment="attention")]
+    sound = sound_of(sound_files, "song.ogg", configs, None)
+    for one, other in zip(
+        features_of(sound, configs), features_of(sound, configs, "cuda"), strict=True
+    ):
+        np.testing.assert_array_equal(one["clip"], other["clip"])
+        np.testing.assert_allclose(one["mel"], other["mel"], atol=2e-2)
+        np.testing.assert_allclose(one["tags"], other["tags"], atol=1e-2)
 
 
 # --- not twice -----------------------------------------------------------------------------------

@@ -400,7 +400,7 @@ def test_kill_9_leaves_a_checkpoint_from_which_it_ends_as_unbroken(tmp_path: Pat
             config,
             checkpoint_dir=folder,
             progress=seen.append,
-            should_stop=lambda seen=seen: bool(seen) and seen[-1].epoch >= reached + 3,
+            should_stop=lambda seen=seen: bool(seen) and seen[-1].epoch > reached + 3,
         )
         ends.append(result)
     for resumed, unbroken in zip(ends[0].members, ends[1].members, strict=True):
@@ -605,6 +605,21 @@ def test_stack_that_does_not_fit_is_split_and_said(caplog: pytest.LogCaptureFixt
     assert "at a time" in seen[-1].message
     for one, other in zip(whole.members, cut.members, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_half_precision_stays_near_and_its_scores_are_those_of_its_weights() -> None:
+    data, members = planted(), all_kinds()
+    config = replace(CONFIG, max_epochs=4)
+    whole = fit_stack(data, members, config)
+    half = fit_stack(data, members, replace(config, precision="bfloat16"))
+    for member, one, other in zip(members, whole.members, half.members, strict=True):
+        difference = np.abs(one.scores - other.scores).max()
+        assert 0 < difference < 0.02, "products of 8 bits, sums of 24"
+        network = other.network(data, config)
+        mel, tags = torch.as_tensor(data.mel), torch.as_tensor(data.tags)
+        with torch.no_grad():
+            score = network(mel, tags if member.use_tags else None).score.numpy()
+        np.testing.assert_allclose(other.scores, score, atol=1e-5)
 
 
 @pytest.mark.gpu

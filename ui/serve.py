@@ -4,9 +4,13 @@ Streamlit takes a folder named `pages` beside the main script for its older kind
 until the main script has run once. The first visitor of a server who followed a link to a page
 would then see that page without the app around it, and past its door. Here that is switched off
 before the server starts.
+
+What takes seconds to import is imported while the first visitor is still on the way.
 """
 
+import importlib
 import sys
+import threading
 from pathlib import Path
 
 from streamlit.runtime.pages_manager import PagesManager
@@ -18,8 +22,14 @@ APP = Path(__file__).resolve().parent.parent / "server.py"
 def main(options: list[str]) -> None:
     """Serve the app with these options of `streamlit run`; returns when the server ends."""
     PagesManager.uses_pages_directory = False
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
     sys.argv = ["streamlit", "run", str(APP), *options]
     cli.main()
+
+
+def _warm_up() -> None:
+    for name in ("hitcore.analysis", "hitcore.experiments", "altair", "plotly.graph_objects"):
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from hitcore.errors import ParameterError
 
 if TYPE_CHECKING:
     from hitcore.catalogue import FoldKind
+    from hitcore.training import Precision
 
 app = typer.Typer(
     help="Experiments: the rows of Table 1 and their baselines on a workspace.",
@@ -53,7 +54,7 @@ def run(
     chosen = rows_of(preset, rows)
     if build_features:
         methods = segments_of(chosen, config)
-        build_missing(place, methods, config.tagger, engine, None, progress_file)
+        build_missing(place, methods, config.tagger, engine, None, progress_file, device or "cpu")
     line = ProgressLine(progress_file)
 
     def show(progress: ExperimentProgress) -> None:
@@ -166,7 +167,7 @@ def config_of(
     )
     if highlight is not None:
         config = replace(config, segment=highlight)
-    training = replace(config.training, precision=precision)
+    training = replace(config.training, precision=cast("Precision", precision))
     if epochs is not None:
         training = replace(training, max_epochs=epochs)
     return replace(config, training=training)

@@ -27,6 +27,9 @@ def build(
     tagger: Annotated[str, typer.Option(help="Whose tags; none for no tags.")] = "musicnn-mtt",
     engine: Annotated[str, typer.Option(help="local, ray or ray:ADDRESS.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Processes of the local engine.")] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda for the mel and the networks; decoding stays here.")
+    ] = "cpu",
     progress_file: Annotated[str | None, typer.Option(hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
@@ -34,7 +37,7 @@ def build(
     from hitcore.workspace import Workspace
 
     report = build_missing(
-        Workspace.open(workspace), highlight, tagger, engine, workers, progress_file
+        Workspace.open(workspace), highlight, tagger, engine, workers, progress_file, device
     )
     failures = report.failures.to_dict("records")
     if as_json:
@@ -60,6 +63,7 @@ def build_missing(
     engine: str,
     workers: int | None,
     progress_file: str | None = None,
+    device: str = "cpu",
 ) -> Any:
     """Build the stores of these highlight methods, telling how far it is."""
     from hitcore.featurestore import FeatureConfig, Progress, build_features
@@ -81,7 +85,12 @@ def build_missing(
 
     try:
         return build_features(
-            workspace, configs, engine=engine, n_workers=workers, on_progress=show
+            workspace,
+            configs,
+            engine=engine,
+            n_workers=workers,
+            device=device,
+            on_progress=show,
         )
     finally:
         line.end()

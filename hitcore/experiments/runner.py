@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from hitcore.devices import torch_device
 from hitcore.engines import map_songs
-from hitcore.errors import DataError, EngineError, ParameterError
+from hitcore.errors import DataError
 from hitcore.experiments.data import ExperimentSongs, songs_of
 from hitcore.experiments.ledger import Ledger
 from hitcore.experiments.results import DIVISION, load_results
@@ -109,7 +110,7 @@ def run_experiment(
     """
     config = config or ExperimentConfig()
     variants = with_parts(list(rows) if rows is not None else None)
-    chosen = _device(device)
+    chosen = str(torch_device(device))
     songs = songs_of(workspace, config, variants)
     runs = plan_runs(workspace, songs, variants, config)
     ledger = Ledger(workspace.ledger)
@@ -300,16 +301,3 @@ def _outcome(workspace: Workspace, ledger: Ledger, runs: Sequence[Run]) -> pd.Da
     division = {name: runs[0].config[name] for name in DIVISION}
     metrics = load_results(workspace, division).metrics
     return metrics[metrics["run_id"].isin(table.index)].reset_index(drop=True)
-
-
-def _device(device: str | None) -> str:
-    """The device to use, by name."""
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and not device.startswith("cuda"):
-        raise ParameterError(f"device {device!r}: cpu, cuda or cuda:N is expected")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError("device cuda was asked for, but this machine has none: use cpu")
-    return device

@@ -6,10 +6,11 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from hitcore.devices import torch_device
 from hitcore.engines import Outcome, map_songs, usable_cores
 from hitcore.errors import DataError
 from hitcore.featurestore.settings import FeatureConfig
@@ -30,6 +31,9 @@ TASKS_PER_WORKER = 4
 
 SONG_LIMIT_S = 120.0
 """A song that takes longer is given up."""
+
+GPU_SHARE = 0.125
+"""Share of a GPU that a task takes on a Ray cluster: decoding on a core is what it waits for."""
 
 Songs = tuple[tuple[str, str], ...]
 """Songs as (song_id, source)."""
@@ -84,6 +88,7 @@ def build_features(
     engine: str = "local",
     n_workers: int | None = None,
     song_limit_s: float = SONG_LIMIT_S,
+    device: str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BuildReport:
     """Make the features that are missing; songs that failed before are tried again.
@@ -96,13 +101,16 @@ def build_features(
         engine: As in `hitcore.engines`.
         n_workers: Processes of the local engine.
         song_limit_s: A song that takes longer is named and given up, seconds.
+        device: Where the mel, the tagger and the attention are computed; all workers share it.
         on_progress: Called after each shard.
 
     Raises:
         DataError: no songs, another build is at work here, or the disk is full.
         WeightsError: the tagger's weights are not installed.
-        EngineError: the engine cannot be started.
+        ParameterError: the device is unknown.
+        EngineError: the engine cannot be started, or the device is not there.
     """
+    chosen = str(torch_device(device))
     stores = [FeatureStore(workspace, config) for config in dict.fromkeys(configs)]
     songs = _songs_with_audio(workspace)
     for store in stores:
@@ -119,7 +127,17 @@ def build_features(
             todo = _lacking(stores, songs)
             n_total = sum(map(len, todo))
             size = _shard_size(n_total, n_workers)
-            tasks = _tasks(workspace, todo, _next_number(stores), size, read_song, song_limit_s)
+            common = ShardTask(
+                workspace.path,
+                configs=(),
+                number=_next_number(stores),
+                songs=(),
+                read_song=read_song,
+                song_limit_s=song_limit_s,
+                build=secrets.token_hex(8),
+                device=chosen,
+            )
+            tasks = _tasks(common, todo, size)
             _run(tasks, n_total, engine, n_workers, on_progress, start)
             indexes = [store.write_index() for store in stores]
             for store, index in zip(stores, indexes, strict=True):
@@ -173,23 +191,16 @@ def _shard_size(n_songs: int, n_workers: int | None) -> int:
 
 
 def _tasks(
-    workspace: Workspace,
-    todo: dict[Songs, tuple[FeatureStore, ...]],
-    number: int,
-    size: int,
-    read_song: ReadSong | None,
-    song_limit_s: float,
+    common: ShardTask, todo: dict[Songs, tuple[FeatureStore, ...]], size: int
 ) -> list[ShardTask]:
-    """Shards of songs that are missing in the same stores, numbered from `number` on."""
-    tasks = []
-    build = secrets.token_hex(8)
+    """Shards of songs that are missing in the same stores, numbered on from `common`."""
+    tasks: list[ShardTask] = []
     for songs, stores in todo.items():
         configs = tuple(store.config for store in stores)
         for first in range(0, len(songs), size):
             part = songs[first : first + size]
-            task = ShardTask(workspace.path, configs, number, part, read_song, song_limit_s, build)
-            tasks.append(task)
-            number += 1
+            number = common.number + len(tasks)
+            tasks.append(replace(common, configs=configs, number=number, songs=part))
     return tasks
 
 
@@ -209,9 +220,18 @@ def _run(
     """Run the tasks; one whose worker died goes on where it ended, or passes over the culprit."""
     n_done, failures, deaths = 0, Counter[str](), Counter[int]()
     limit = SHARD_SIZE * (tasks[0].song_limit_s + 60.0) if tasks else None
+    n_gpus = GPU_SHARE if tasks and tasks[0].device.startswith("cuda") else 0.0
     while tasks:
         again: list[ShardTask] = []
-        for outcome in map_songs(build_shard, tasks, engine, n_workers=n_workers, timeout_s=limit):
+        outcomes = map_songs(
+            build_shard,
+            tasks,
+            engine,
+            n_workers=n_workers,
+            timeout_s=limit,
+            n_gpus_per_task=n_gpus,
+        )
+        for outcome in outcomes:
             if outcome.ok and outcome.value is not None:
                 n_done += len(outcome.item.songs)
                 failures.update(outcome.value)

@@ -66,6 +66,8 @@ class ShardTask:
     """Longest time for one song, seconds."""
     build: str = ""
     """Which build this is of; what ended another one is no song's fault."""
+    device: str = "cpu"
+    """Where the mel and the networks are computed; decoding is always the processor's."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _try(
         return None
     try:
         with _limit(task.song_limit_s):
-            return features_of(sound_of(task.workspace, source, configs, task.read_song), configs)
+            sound = sound_of(task.workspace, source, configs, task.read_song)
+            return features_of(sound, configs, task.device)
     except WeightsError:
         raise  # no song's fault
     except _OutlastedError:
@@ -153,20 +156,27 @@ def _try(
     return None
 
 
-def features_of(sound: Sound, configs: Sequence[FeatureConfig]) -> list[Arrays]:
+def features_of(
+    sound: Sound, configs: Sequence[FeatureConfig], device: str = "cpu"
+) -> list[Arrays]:
     """The features of one song for each configuration.
+
+    Args:
+        sound: The song.
+        configs: The stores that want it.
+        device: Where the mel and the networks are computed.
 
     Shape:
         mel (n_mels, n_frames) float16; tags (n_tags,) float32; clip (2,) seconds.
     """
-    clips = [sound.clip(config) for config in configs]
-    tags = _tags([clip for clip, _, _ in clips], [config.tagger for config in configs])
+    clips = [sound.clip(config, device) for config in configs]
+    tags = _tags([clip for clip, _, _ in clips], [config.tagger for config in configs], device)
     found = []
     for config, (clip, start_s, end_s), row in zip(configs, clips, tags, strict=True):
         at_rate = clip.resample(config.mel_config.sample_rate)
-        mel = fit_frames(log_mel(at_rate.samples, config.mel_config), config.n_frames)
+        mel = fit_frames(log_mel(at_rate.samples, config.mel_config, device), config.n_frames)
         arrays: Arrays = {
-            "mel": mel.numpy().astype(np.float16),
+            "mel": mel.cpu().numpy().astype(np.float16),
             "clip": np.array([start_s, end_s]),
             "content_hash": np.array(sound.content_hash),
         }
@@ -175,22 +185,22 @@ def features_of(sound: Sound, configs: Sequence[FeatureConfig]) -> list[Arrays]:
 
 
 def _tags(
-    clips: Sequence[Waveform], taggers: Sequence[str | None]
+    clips: Sequence[Waveform], taggers: Sequence[str | None], device: str
 ) -> list[NDArray[np.float32] | None]:
     """The mean tags of each clip; clips of one tagger go through it together, which is faster."""
     rows: list[NDArray[np.float32] | None] = [None] * len(clips)
     for name in set(taggers) - {None}:
         places = [i for i, tagger in enumerate(taggers) if tagger == name]
-        taggrams = tagger_of(str(name)).tag_batch([clips[i] for i in places])
+        taggrams = tagger_of(str(name), device).tag_batch([clips[i] for i in places])
         for i, taggram in zip(places, taggrams, strict=True):
             rows[i] = taggram.mean().astype(np.float32)
     return rows
 
 
 @lru_cache(maxsize=4)
-def tagger_of(name: str) -> Tagger:
+def tagger_of(name: str, device: str = "cpu") -> Tagger:
     """A tagger, loaded once for each process."""
-    return load_tagger(name)
+    return load_tagger(name, device)
 
 
 class _OutlastedError(BaseException):

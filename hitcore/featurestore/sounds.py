@@ -33,10 +33,12 @@ class Sound:
     start_s: float = 0.0
     """Where in the song the waveform starts."""
 
-    def clip(self, config: FeatureConfig) -> tuple[Waveform, float, float]:
+    def clip(self, config: FeatureConfig, device: str = "cpu") -> tuple[Waveform, float, float]:
         """The clip that a store wants, its start and its end in seconds of the song."""
         # The middle of a middle passage is the middle of the song.
-        highlight = find_highlight(self.waveform, config.segment, length_s=config.length_s)
+        highlight = find_highlight(
+            self.waveform, config.segment, length_s=config.length_s, device=device
+        )
         clip = self.waveform.crop(highlight.start, highlight.end)
         return clip, self.start_s + highlight.start, self.start_s + highlight.end
 

@@ -264,13 +264,15 @@ def attention_evidence(
     waveform: Waveform,
     name: str | os.PathLike[str] | None = None,
     network: HighlightNet | None = None,
+    device: torch.device | str | None = None,
 ) -> Evidence:
     """What the network attends to, relative to the most attended chunk.
 
     Args:
         waveform: The whole song.
         name: Weights, as in `load_highlighter`.
-        network: A network that is loaded already, instead of `name`.
+        network: A network that is loaded already, instead of `name` and `device`.
+        device: Where to compute; None: the CPU.
 
     Raises:
         ParameterError: Nothing goes by this name.
@@ -279,11 +281,11 @@ def attention_evidence(
     span = sounding_span(waveform)
     if span is None:
         return silent_evidence("attention", waveform.duration_s)
-    network = load_highlighter(name) if network is None else network
+    network = load_highlighter(name, device) if network is None else network
     # Silent chunks at the ends would take part in the normalisation: they are left out.
     start = CHUNK_S * (span[0] // CHUNK_S)
     sounding = waveform.crop(start, span[1])
-    chunks = song_chunks(sounding).to(next(network.parameters()).device)
+    chunks = song_chunks(sounding, next(network.parameters()).device)
     mask = torch.ones(1, len(chunks), dtype=torch.bool, device=chunks.device)
     attention = network(chunks[None], mask).attention[0].cpu().numpy().astype(np.float64)
     share = position_share(network, chunks)
@@ -310,12 +312,16 @@ def attention_evidence(
     )
 
 
-def song_chunks(waveform: Waveform) -> Tensor:
+def song_chunks(waveform: Waveform, device: torch.device | str | None = None) -> Tensor:
     """The log-mel of a song in chunks that start every three seconds exactly.
 
     The song is brought to one level first, since the logarithm would not forgive a gain. What is
     left after the last whole chunk is dropped; a song shorter than a chunk is one chunk, filled up
     with silence.
+
+    Args:
+        waveform: The song.
+        device: Where to compute, and where the result stays; None: the CPU.
 
     Shape:
         Returns `(n_chunks, 128, 129)`.
@@ -327,7 +333,8 @@ def song_chunks(waveform: Waveform) -> Tensor:
     config = HIGHLIGHT_MEL
     samples = waveform.resample(config.sample_rate).samples
     level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-    mel = log_mel(samples * np.float32(LEVEL / level) if level > 0 else samples, config)
+    samples = samples * np.float32(LEVEL / level) if level > 0 else samples
+    mel = log_mel(samples, config, device)
     n_chunks = max(1, int(waveform.duration_s // CHUNK_S))
     starts = [round(i * CHUNK_S * config.sample_rate / config.hop_length) for i in range(n_chunks)]
     mel = functional.pad(mel, (0, max(0, starts[-1] + CHUNK_FRAMES - mel.shape[1])))

@@ -23,8 +23,15 @@ DEFAULT_METHOD = "repetition"
 """The method of choice, by measurement: see docs/highlights.md."""
 
 
-def find_evidence(waveform: Waveform, method: str | None = None) -> Evidence:
+def find_evidence(
+    waveform: Waveform, method: str | None = None, device: str | None = None
+) -> Evidence:
     """What speaks for hearing each moment of the song, by one method.
+
+    Args:
+        waveform: The whole song.
+        method: As in `find_highlight`.
+        device: Where the attention is computed; None: the CPU, as for the other methods always.
 
     Raises:
         ParameterError: If `method` is none of `METHODS`.
@@ -37,8 +44,8 @@ def find_evidence(waveform: Waveform, method: str | None = None) -> Evidence:
     """
     name = DEFAULT_METHOD if method is None else method
     base, _, chosen = name.partition(":")
-    if base == "attention" and chosen:
-        return attention_evidence(waveform, chosen)
+    if base == "attention" and (chosen or device):
+        return attention_evidence(waveform, chosen or None, device=device)
     if name not in _FINDERS:
         raise ParameterError(
             f"highlight method {name!r}: one of {', '.join(METHODS)} is expected, or "
@@ -53,6 +60,7 @@ def find_highlight(
     *,
     length_s: float = 30.0,
     snap: Snap | None = None,
+    device: str | None = None,
 ) -> Highlight:
     """The part of a song that is most worth hearing.
 
@@ -61,6 +69,7 @@ def find_highlight(
         method: One of `METHODS`; None for `DEFAULT_METHOD`.
         length_s: Length of the highlight in seconds.
         snap: Move the start to the nearest "beat", or "section" that comes back; None: leave it.
+        device: Where the attention is computed; None: the CPU, as for the other methods always.
 
     Raises:
         ParameterError: If `method` is none of `METHODS`, or `length_s` is not positive.
@@ -76,7 +85,7 @@ def find_highlight(
         >>> highlight.start, highlight.end
         (5.0, 35.0)
     """
-    return find_highlights(waveform, 1, method, length_s=length_s, snap=snap)[0]
+    return find_highlights(waveform, 1, method, length_s=length_s, snap=snap, device=device)[0]
 
 
 def find_highlights(
@@ -86,6 +95,7 @@ def find_highlights(
     *,
     length_s: float = 30.0,
     snap: Snap | None = None,
+    device: str | None = None,
 ) -> list[Highlight]:
     """The best parts of a song that do not overlap, best first; fewer where there is no room.
 
@@ -98,7 +108,7 @@ def find_highlights(
         >>> [h.start for h in find_highlights(song, 2, "middle", length_s=20.0)]
         [20.0, 0.0]
     """
-    found = best_windows(find_evidence(waveform, method), n_highlights, length_s)
+    found = best_windows(find_evidence(waveform, method, device), n_highlights, length_s)
     if snap is None:
         return found
     return [snap_highlight(highlight, waveform, snap) for highlight in found]

@@ -8,12 +8,13 @@ state is kept on disk (`checkpoints`), so that a broken run goes on where it sto
 from hitcore.training.chunk import EpochRecord
 from hitcore.training.fitting import MemberResult, Progress, StackResult, fit, fit_stack
 from hitcore.training.fusion import choose_weight, fuse
-from hitcore.training.settings import Member, TrainConfig, TrainingData
+from hitcore.training.settings import Member, Precision, TrainConfig, TrainingData
 
 __all__ = [
     "EpochRecord",
     "Member",
     "MemberResult",
+    "Precision",
     "Progress",
     "StackResult",
     "TrainConfig",

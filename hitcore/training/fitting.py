@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hitcore.devices import torch_device
 from hitcore.errors import EngineError
 from hitcore.hitnet import HitNet
 from hitcore.training.batches import Rules, group_key
@@ -175,7 +176,7 @@ def fit_stack(
     """
     config = config or TrainConfig()
     check(data, members, config)
-    trainer = _Trainer(data, list(members), config, _device(device))
+    trainer = _Trainer(data, list(members), config, torch_device(device))
     if checkpoint_dir is not None:
         trainer.folder = Path(checkpoint_dir)
         trainer.folder.mkdir(parents=True, exist_ok=True)
@@ -409,27 +410,6 @@ class _Trainer:
 
     def _speed(self) -> float:
         return self._songs_here / max(self._training_s, 1e-9)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise EngineError(
-            f"device {device!r} is unknown; allowed is cpu, cuda or cuda:N"
-        ) from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(
-            "device cuda is asked for, but no CUDA device is here (or this torch has no CUDA): "
-            "take device cpu"
-        )
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise EngineError(
-            f"device {chosen} is asked for, but there are {torch.cuda.device_count()} CUDA devices"
-        )
-    if chosen.type not in ("cpu", "cuda"):
-        raise EngineError(f"device {device!r} is not supported; allowed is cpu, cuda or cuda:N")
-    return chosen
 
 
 def _free_memory(device: torch.device) -> float:

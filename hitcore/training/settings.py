@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from hitcore.losses import MixKind
 from hitcore.pairs import SAMPLERS
 
 Indices = NDArray[np.int64]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Types of the matrix products in training; see `TrainConfig.precision`."""
 
 NETWORKS: dict[str, type[AudioNetwork]] = {
     "cnn": HitCNN,
@@ -80,7 +83,7 @@ class TrainConfig:
     Exported weights take raw inputs and predict y all the same. False: all as given."""
     centre_output: bool = True
     """Start from the mean of y, instead of from 0."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Type of the matrix products in training; auto is bfloat16 on CUDA, float32 elsewhere. A CPU
     that multiplies bfloat16 itself (avx512_bf16, amx_bf16) trains twice as fast in it. Parameters,
     losses, the optimiser and the scores in the end stay float32."""
@@ -99,7 +102,7 @@ class TrainConfig:
         _one_of("best_by", self.best_by, ("loss", "ndcg"))
         _one_of("pairing", self.pairing, ("in_batch", "explicit"))
         _one_of("objective", self.objective, ("pairwise", "listwise"))
-        _one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        _one_of("precision", self.precision, get_args(Precision))
         _one_of("mix", self.mix, tuple(MixKind))
         _within("learning_rate", self.learning_rate, 1e-12, 10)
         _within("lr_decay", self.lr_decay, 1e-6, 1)
