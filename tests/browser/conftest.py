@@ -104,12 +104,15 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 @pytest.fixture
 def page(browser: "sync_api.Browser", server: str) -> Iterator["sync_api.Page"]:
-    """A fresh visitor, whose console must stay free of errors."""
+    """A fresh visitor, whose console must stay free of errors and who asks no other host."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=server)
     visited = context.new_page()
     visited.set_default_timeout(120_000)
     errors: list[str] = []
+    asked: set[str] = set()
     visited.on("pageerror", lambda error: errors.append(str(error)))
+    visited.on("request", lambda request: asked.add(request.url))
     yield visited
     context.close()
     assert not errors
+    assert not [url for url in asked if not url.startswith((server, "data:", "blob:"))]
