@@ -16,12 +16,15 @@ from pathlib import Path
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import cli
 
+from ui.memory import return_to_system
+
 APP = Path(__file__).resolve().parent.parent / "server.py"
 
 
 def main(options: list[str]) -> None:
     """Serve the app with these options of `streamlit run`; returns when the server ends."""
     PagesManager.uses_pages_directory = False
+    return_to_system()
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
     sys.argv = ["streamlit", "run", str(APP), *options]
     cli.main()
