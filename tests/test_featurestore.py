@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -564,6 +565,35 @@ def test_a_source_outside_the_audio_folder_is_refused(tmp_path: Path, source: st
         read_source(tmp_path, source)
     with pytest.raises(DataError, match="inside the workspace's audio/ is expected"):
         sound_of(tmp_path, source, [CONFIG], None)
+
+
+def test_songs_of_an_object_store_are_those_of_the_folder(
+    tmp_path: Path, sound_files: Path
+) -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe("/bucket/songs/a/song.mp3", (sound_files / "song.mp3").read_bytes())
+    (tmp_path / "a").mkdir()
+    shutil.copy(sound_files / "song.mp3", tmp_path / "a")
+    for configs in ([CONFIG], [FeatureConfig(segment="repetition", tagger=None)]):
+        near = sound_of(tmp_path, "a/song.mp3", configs, audio_root=str(tmp_path))
+        far = sound_of(tmp_path, "a/song.mp3", configs, audio_root="memory://bucket/songs/")
+        np.testing.assert_array_equal(near.waveform.samples, far.waveform.samples)
+        assert (near.start_s, near.content_hash) == (far.start_s, far.content_hash)
+    with pytest.raises(AudioError, match=r"b\.mp3 is not in /bucket/songs"):
+        sound_of(tmp_path, "b.mp3", [CONFIG], audio_root="memory://bucket/songs")
+    with pytest.raises(DataError, match="inside"):
+        sound_of(tmp_path, "../songs/a/song.mp3", [CONFIG], audio_root="memory://bucket/songs")
+
+
+def test_a_build_reads_from_another_root_and_refuses_what_nobody_can_read(
+    tmp_path: Path, sound_files: Path
+) -> None:
+    place = catalogue(tmp_path / "w", ["song.ogg", "absent.ogg"])
+    report = build_features(place, [CONFIG], audio_root=f"file://{sound_files}", n_workers=1)
+    assert (report.n_built, list(report.failures["song_id"])) == (1, ["s001"])
+    for root, said in ((str(tmp_path / "absent"), "no folder"), ("warp://bucket", "warp")):
+        with pytest.raises(DataError, match=said):
+            build_features(place, [CONFIG], audio_root=root)
 
 
 def test_a_workspace_without_songs_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def build(
     device: Annotated[
         str, typer.Option(help="cpu, or cuda for the mel and the networks; decoding stays here.")
     ] = "cpu",
+    audio: Annotated[
+        str | None,
+        typer.Option(help="Folder or object store (s3://…) of the songs; the workspace's audio/."),
+    ] = None,
     progress_file: Annotated[str | None, typer.Option(hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +41,7 @@ def build(
     from hitcore.workspace import Workspace
 
     report = build_missing(
-        Workspace.open(workspace), highlight, tagger, engine, workers, progress_file, device
+        Workspace.open(workspace), highlight, tagger, engine, workers, progress_file, device, audio
     )
     failures = report.failures.to_dict("records")
     if as_json:
@@ -64,6 +68,7 @@ def build_missing(
     workers: int | None,
     progress_file: str | None = None,
     device: str = "cpu",
+    audio_root: str | None = None,
 ) -> Any:
     """Build the stores of these highlight methods, telling how far it is."""
     from hitcore.featurestore import FeatureConfig, Progress, build_features
@@ -90,6 +95,7 @@ def build_missing(
             engine=engine,
             n_workers=workers,
             device=device,
+            audio_root=audio_root,
             on_progress=show,
         )
     finally:

@@ -15,7 +15,7 @@ from hitcore.engines import Outcome, map_songs, usable_cores
 from hitcore.errors import DataError
 from hitcore.featurestore.settings import FeatureConfig
 from hitcore.featurestore.shards import N_TRIES, ShardTask, build_shard, disk_error, tagger_of
-from hitcore.featurestore.sounds import ReadSong
+from hitcore.featurestore.sounds import ReadSong, check_root
 from hitcore.featurestore.store import FeatureStore
 from hitcore.files import remove_leftovers
 from hitcore.workspace import Workspace
@@ -89,6 +89,7 @@ def build_features(
     n_workers: int | None = None,
     song_limit_s: float = SONG_LIMIT_S,
     device: str = "cpu",
+    audio_root: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BuildReport:
     """Make the features that are missing; songs that failed before are tried again.
@@ -102,15 +103,19 @@ def build_features(
         n_workers: Processes of the local engine.
         song_limit_s: A song that takes longer is named and given up, seconds.
         device: Where the mel, the tagger and the attention are computed; all workers share it.
+        audio_root: Folder, or address of an object store that fsspec can read, below which the
+            songs' sources lie; None: the workspace's `audio` folder.
         on_progress: Called after each shard.
 
     Raises:
-        DataError: no songs, another build is at work here, or the disk is full.
+        DataError: no songs, no such root, another build is at work here, or the disk is full.
         WeightsError: the tagger's weights are not installed.
         ParameterError: the device is unknown.
         EngineError: the engine cannot be started, or the device is not there.
     """
     chosen = str(torch_device(device))
+    if audio_root is not None:
+        check_root(audio_root)
     stores = [FeatureStore(workspace, config) for config in dict.fromkeys(configs)]
     songs = _songs_with_audio(workspace)
     for store in stores:
@@ -136,6 +141,7 @@ def build_features(
                 song_limit_s=song_limit_s,
                 build=secrets.token_hex(8),
                 device=chosen,
+                audio_root=audio_root,
             )
             tasks = _tasks(common, todo, size)
             _run(tasks, n_total, engine, n_workers, on_progress, start)

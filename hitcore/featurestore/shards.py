@@ -68,6 +68,8 @@ class ShardTask:
     """Which build this is of; what ended another one is no song's fault."""
     device: str = "cpu"
     """Where the mel and the networks are computed; decoding is always the processor's."""
+    audio_root: str | None = None
+    """Folder or address below which files lie; None: the workspace's `audio`."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _try(
         return None
     try:
         with _limit(task.song_limit_s):
-            sound = sound_of(task.workspace, source, configs, task.read_song)
+            sound = sound_of(task.workspace, source, configs, task.read_song, task.audio_root)
             return features_of(sound, configs, task.device)
     except WeightsError:
         raise  # no song's fault

@@ -1,13 +1,21 @@
-"""A song's sound, as much of it as the feature stores need."""
+"""A song's sound, as much of it as the feature stores need.
+
+A song's `source` is a path below one root: the workspace's `audio` folder, another folder, or a
+place in an object store (`s3://bucket/songs`, whatever fsspec has a driver for). The root is named
+by who starts the build, never by the table of songs, so a table from elsewhere reaches nothing
+beyond it. `demo:SEED:INDEX` is a song of the demo catalogue, made on the spot.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import fsspec
 
 from hitcore.audio import DecodeLimits, Waveform, decode, load_audio
 from hitcore.demo import waveform_of
-from hitcore.errors import DataError
+from hitcore.errors import AudioError, DataError
 from hitcore.featurestore.settings import FeatureConfig
 from hitcore.files import sha256_of
 from hitcore.highlights import find_highlight
@@ -44,7 +52,11 @@ class Sound:
 
 
 def sound_of(
-    workspace: Path, source: str, configs: Sequence[FeatureConfig], read_song: ReadSong | None
+    workspace: Path,
+    source: str,
+    configs: Sequence[FeatureConfig],
+    read_song: ReadSong | None = None,
+    audio_root: str | None = None,
 ) -> Sound:
     """A song's sound; of a file the middle passage alone, where the stores need no more.
 
@@ -53,36 +65,82 @@ def sound_of(
         source: The song's `source` entry.
         configs: The stores that are fed from it.
         read_song: Brings the sound instead; None: see `read_source`.
+        audio_root: Folder or address below which files lie; None: the workspace's `audio`.
 
     Raises:
-        DataError: the entry points outside the workspace's `audio` folder.
+        DataError: the entry points outside the root, or nothing can read the root.
         AudioError: the file cannot be read.
     """
-    if read_song is not None or source.startswith("demo:"):
-        waveform = (read_song or read_source)(workspace, source)
+    if read_song is not None:
+        waveform = read_song(workspace, source)
         return Sound(waveform, hashlib.sha256(waveform.samples.tobytes()).hexdigest())
-    path = _file(workspace, source)
+    if source.startswith("demo:"):
+        waveform = waveform_of(source)
+        return Sound(waveform, hashlib.sha256(waveform.samples.tobytes()).hexdigest())
+    file = _file(workspace, source, audio_root)
+    digest = hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else sha256_of(file)
     if any(config.segment != "middle" for config in configs):
-        waveform = load_audio(path, SAMPLE_RATE, limits=DECODE_LIMITS)
-        return Sound(waveform, sha256_of(path))
+        return Sound(load_audio(file, SAMPLE_RATE, limits=DECODE_LIMITS), digest)
     length_s = max(config.length_s for config in configs)
-    decoded = decode(path, SAMPLE_RATE, segment="middle", length_s=length_s, limits=DECODE_LIMITS)
-    return Sound(decoded.waveform, sha256_of(path), decoded.start_s)
+    decoded = decode(file, SAMPLE_RATE, segment="middle", length_s=length_s, limits=DECODE_LIMITS)
+    return Sound(decoded.waveform, digest, decoded.start_s)
 
 
-def read_source(workspace: Path, source: str) -> Waveform:
-    """A song's sound: a file inside the workspace's `audio` folder, or a demo song made now.
+def read_source(workspace: Path, source: str, audio_root: str | None = None) -> Waveform:
+    """A song's whole sound: a file below the root, or a demo song made now.
 
     Raises:
-        DataError: the entry points outside that folder.
+        DataError: the entry points outside the root, or nothing can read the root.
         AudioError: the file cannot be read.
     """
     if source.startswith("demo:"):
         return waveform_of(source)
-    return load_audio(_file(workspace, source), SAMPLE_RATE, limits=DECODE_LIMITS)
+    return load_audio(_file(workspace, source, audio_root), SAMPLE_RATE, limits=DECODE_LIMITS)
 
 
-def _file(workspace: Path, source: str) -> Path:
-    if Path(source).is_absolute() or ".." in Path(source).parts:
+def check_root(audio_root: str) -> None:
+    """Refuse a root that nothing here can read, before songs are tried one by one.
+
+    Raises:
+        DataError: there is no such folder, or no driver for such an address.
+    """
+    if "://" in audio_root:
+        _store_of(audio_root)
+    elif not Path(audio_root).is_dir():
+        raise DataError(f"{audio_root} is no folder: give the one that the songs' sources are in")
+
+
+def _file(workspace: Path, source: str, audio_root: str | None) -> Path | bytes:
+    """Where a file lies, or its content where it has to be fetched."""
+    if PurePosixPath(source).is_absolute() or ".." in PurePosixPath(source).parts:
         raise DataError(f"source {source!r}: a path inside the workspace's audio/ is expected")
-    return workspace / "audio" / source
+    if audio_root is None:
+        return workspace / "audio" / source
+    if "://" not in audio_root:
+        return Path(audio_root) / source
+    return _fetched(*_store_of(audio_root), source)
+
+
+def _store_of(audio_root: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    try:
+        store, path = fsspec.url_to_fs(audio_root)
+    except (ImportError, ValueError) as error:
+        raise DataError(f"{audio_root} cannot be read: {error}") from error
+    return store, str(path).rstrip("/")
+
+
+def _fetched(store: fsspec.AbstractFileSystem, root: str, source: str) -> bytes:
+    """The content of one file of an object store, if it is not too large to be a song."""
+    path = f"{root}/{source}"
+    try:
+        size = store.size(path)
+        if size is not None and size > DECODE_LIMITS.max_file_bytes:
+            raise AudioError(
+                f"{source} has {size:,} bytes; at most {DECODE_LIMITS.max_file_bytes:,} are read"
+            )
+        content: bytes = store.cat_file(path)
+    except FileNotFoundError as error:
+        raise AudioError(f"{source} is not in {root}") from error
+    except OSError as error:
+        raise AudioError(f"{source} cannot be fetched from {root}: {error}") from error
+    return content
