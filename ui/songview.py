@@ -156,8 +156,9 @@ def _players(song: Brought, report: SongReport, choice: Choice) -> None:
         how = "by you" if chosen.method == BY_HAND else f"by the method *{plain(chosen.method)}*"
         st.caption(f"Exactly this passage was rated. Chosen {how}.")
         _choose_window(song, report, choice)
-        with st.expander("Hear the whole song"):
-            st.audio(path.read_bytes(), format=_mime(report))
+        whole = st.expander("Hear the whole song", on_change="rerun", key=f"hear-{song.digest}")
+        if whole.open:  # a whole song is megabytes that few ask for
+            whole.audio(path.read_bytes(), format=_mime(report))
 
 
 def _choose_window(song: Brought, report: SongReport, choice: Choice) -> None:
@@ -308,7 +309,7 @@ def summary_row(song: Brought, report: SongReport) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-@st.cache_data(max_entries=32, show_spinner="Cutting the highlight")
+@st.cache_data(max_entries=16, show_spinner="Cutting the highlight")
 def _clip(path: str, digest: str, start: float, end: float) -> bytes:
     return encode(highlight_clip(path, start, end))
 
