@@ -253,7 +253,7 @@ CASES = [
         "missing column",
         "a.csv",
         "song_id,date\na,2024-01-01\n",
-        "a.csv, line 1: no column for plays among 'song_id', 'date'; counts need song_id, date and plays, single plays need song_id and listened_at: name them with mapping={'song_id': …, …}",
+        "a.csv, line 1: no column for plays among 'song_id', 'date'; counts need song_id, date and plays, single plays need song_id and listened_at: name them with --column song_id=…, or mapping={'song_id': …, …}",
     ),
     Case(
         "mapped to nothing",
@@ -299,7 +299,7 @@ CASES = [
         "prose",
         "a.csv",
         "Dear Sir,\nI have no log.\n",
-        "a.csv, line 1: no column for song_id and date and plays among 'Dear Sir', ''; counts need song_id, date and plays, single plays need song_id and listened_at: name them with mapping={'song_id': …, …}",
+        "a.csv, line 1: no column for song_id and date and plays among 'Dear Sir', ''; counts need song_id, date and plays, single plays need song_id and listened_at: name them with --column song_id=…, or mapping={'song_id': …, …}",
     ),
     Case(
         "web page",

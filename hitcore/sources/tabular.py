@@ -118,7 +118,7 @@ def kind_of(columns: Mapping[str, str], header: Sequence[str], name: str) -> Kin
     raise DataError(
         f"{name}, line 1: no column for {' and '.join(lacking)} among {have}; counts need "
         "song_id, date and plays, single plays need song_id and listened_at: name them with "
-        "mapping={'song_id': …, …}"
+        "--column song_id=…, or mapping={'song_id': …, …}"
     )
 
 
