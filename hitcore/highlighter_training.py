@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitcore import weights
-from hitcore.errors import AudioError, DataError, ParameterError, WeightsError
+from hitcore.epochcheckpoints import resume_epoch, save_epoch, state_of
+from hitcore.errors import AudioError, DataError, ParameterError
 from hitcore.files import replacing
 from hitcore.highlights.attention import (
     HighlightNet,
@@ -259,7 +260,7 @@ class HighlighterFit:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.history: list[HighlighterEpoch] = []
-        self.best = self._state()
+        self.best = state_of(self.network)
         if checkpoint.exists():
             self._resume()
 
@@ -269,7 +270,7 @@ class HighlighterFit:
             record = self._epoch()
             self.history.append(record)
             if record.valid_loss == min(epoch.valid_loss for epoch in self.history):
-                self.best = self._state()
+                self.best = state_of(self.network)
             self._save()
             if on_epoch:
                 on_epoch(record)
@@ -308,10 +309,6 @@ class HighlighterFit:
 
     # --- checkpoints -----------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {key: value.detach().cpu().clone() for key, value in state.items()}
-
     def _identity(self) -> dict[str, Any]:
         """What makes a run this run and not another; the number of epochs may grow."""
         settings = {key: value for key, value in asdict(self.config).items() if key != "n_epochs"}
@@ -321,46 +318,21 @@ class HighlighterFit:
         return {"settings": settings, "data": data.hexdigest()}
 
     def _save(self) -> None:
-        tensors = {f"network.{key}": value for key, value in self._state().items()}
-        tensors |= {f"best.{key}": value for key, value in self.best.items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{key}": value.cpu() for key, value in state.items()}
-        weights.save(
-            self.checkpoint,
-            {key: value.numpy() for key, value in tensors.items()},
-            {
-                "kind": "checkpoint",
-                "identity": self._identity(),
-                "history": [asdict(epoch) for epoch in self.history],
-            },
+        history = [asdict(epoch) for epoch in self.history]
+        save_epoch(
+            self.checkpoint, self.network, self.optimiser, self.best, self._identity(), history
         )
 
     def _resume(self) -> None:
         """Take up where the checkpoint stands."""
-        found = weights.read(self.checkpoint)
-        if found.metadata.get("identity") != self._identity():
-            raise DataError(
-                f"{self.checkpoint} is of a run with other settings, songs or labels: remove it, "
-                "or give another --out"
-            )
-        tensors = {key: torch.tensor(value) for key, value in found.tensors.items()}
-        try:
-            self.network.load_state_dict(_below(tensors, "network"))
-            self.best = _below(tensors, "best")
-            groups = self.optimiser.state_dict()["param_groups"]
-            moments = {i: _below(tensors, f"adam.{i}") for i in range(len(groups[0]["params"]))}
-            self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-            self.history = [HighlighterEpoch(**epoch) for epoch in found.metadata["history"]]
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise WeightsError(f"{self.checkpoint} cannot be taken up ({error})") from error
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries under a prefix, without it."""
-    start = f"{prefix}."
-    return {
-        key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)
-    }
+        self.best, history = resume_epoch(
+            self.checkpoint,
+            self.network,
+            self.optimiser,
+            self._identity(),
+            "settings, songs or labels",
+        )
+        self.history = [HighlighterEpoch(**epoch) for epoch in history]
 
 
 def _divergence(prediction: Tensor | None, target: Tensor) -> Tensor:

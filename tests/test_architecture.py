@@ -28,7 +28,7 @@ GROUPS = [
         "queryengines",
     },
     {"highlights", "taggers", "hitnet", "sources", "tailfits", "playtables", "paircounts"},
-    {"models", "songreport", "songlabels"},
+    {"models", "songreport", "songlabels", "epochcheckpoints"},
     {"playcounts", "training", "analysis", "taggertraining", "highlighter_training"},
     {"demo"},
     {"featurestore", "reporting"},

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hitcore import weights
-from hitcore.errors import DataError, ParameterError, WeightsError
+from hitcore.epochcheckpoints import resume_epoch, save_epoch, state_of
+from hitcore.errors import DataError, ParameterError
 from hitcore.taggers import ARCHITECTURES, Network
 from hitcore.taggertraining.inputs import Inputs
 from hitcore.taggertraining.scoring import TagScores, score_tags
@@ -99,7 +99,7 @@ class TaggerFit:
         self.network: Network = network.to(self.device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.history: list[Epoch] = []
-        self.best = self._state()
+        self.best = state_of(self.network)
         self._class_weight = self._rare_tags()
         if checkpoint.exists():
             self._resume()
@@ -116,7 +116,7 @@ class TaggerFit:
             epoch = self._epoch()
             self.history.append(epoch)
             if self._best_epoch() == len(self.history):
-                self.best = self._state()
+                self.best = state_of(self.network)
             self._save()
             if on_epoch is not None:
                 on_epoch(epoch)
@@ -200,10 +200,6 @@ class TaggerFit:
 
     # --- checkpoints -----------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Tensor]:
-        state = self.network.state_dict()
-        return {key: value.detach().cpu().clone() for key, value in state.items()}
-
     def _identity(self) -> dict[str, Any]:
         """What makes a run this run and not another; the number of epochs may grow."""
         settings = {key: value for key, value in asdict(self.config).items() if key != "n_epochs"}
@@ -214,46 +210,19 @@ class TaggerFit:
         return {"settings": settings, "data": data.hexdigest()}
 
     def _save(self) -> None:
-        tensors = {f"network.{key}": value for key, value in self._state().items()}
-        tensors |= {f"best.{key}": value for key, value in self.best.items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{key}": value.cpu() for key, value in state.items()}
-        arrays = {key: value.numpy() for key, value in tensors.items()}
         history = [asdict(epoch) for epoch in self.history]
-        weights.save(
-            self.checkpoint,
-            arrays,
-            {"kind": "checkpoint", "identity": self._identity(), "history": history},
+        save_epoch(
+            self.checkpoint, self.network, self.optimiser, self.best, self._identity(), history
         )
 
     def _resume(self) -> None:
         """Take up where the checkpoint stands."""
-        found = weights.read(self.checkpoint)
-        if found.metadata.get("identity") != self._identity():
-            raise DataError(
-                f"{self.checkpoint} is of a run with other settings or clips: remove it, or give "
-                "another --out"
-            )
-        tensors = {key: torch.tensor(value) for key, value in found.tensors.items()}
-        try:
-            self.network.load_state_dict(_below(tensors, "network"))
-            self.best = _below(tensors, "best")
-            groups = self.optimiser.state_dict()["param_groups"]
-            moments = {i: _below(tensors, f"adam.{i}") for i in range(len(groups[0]["params"]))}
-            self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-            self.history = [Epoch(**epoch) for epoch in found.metadata["history"]]
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise WeightsError(f"{self.checkpoint} cannot be taken up ({error})") from error
+        self.best, history = resume_epoch(
+            self.checkpoint, self.network, self.optimiser, self._identity(), "settings or clips"
+        )
+        self.history = [Epoch(**epoch) for epoch in history]
 
 
 def _over_time(logits: Tensor) -> Tensor:
     """The mean activation over a window's rows, kept off 0 and 1, `(n_windows, n_tags)`."""
     return torch.sigmoid(logits).mean(dim=1).clamp(1e-6, 1 - 1e-6)
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries under a prefix, without it."""
-    start = f"{prefix}."
-    return {
-        key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)
-    }
