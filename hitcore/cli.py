@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hitcore.commands import demo, experiment, features, plays, train
+from hitcore.commands import demo, experiment, features, plays, train, workspace
 from hitcore.commands.terminal import print_json
 from hitcore.errors import HitcoreError, UndefinedMetricWarning, WeightsError
 
@@ -39,6 +39,7 @@ def one_line(error: BaseException) -> str:
 
 
 app.add_typer(demo.app, name="demo")
+app.add_typer(workspace.app, name="workspace")
 app.add_typer(features.app, name="features")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(train.app, name="train")

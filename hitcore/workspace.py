@@ -11,6 +11,8 @@ another version is refused rather than guessed at. Files are written whole or no
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,6 +165,43 @@ class Workspace:
             lock.release()
 
 
+@contextmanager
+def new_workspace(path: str | os.PathLike[str]) -> Iterator[Workspace]:
+    """A workspace to be filled, which appears at `path` when the block ends well, or not at all.
+
+    Raises:
+        DataError: something is at `path`, or it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine"
+        >>> with new_workspace(path) as unfinished:
+        ...     path.exists()
+        False
+        >>> Workspace.open(path).path.name
+        'mine'
+    """
+    target = _absolute(path)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(
+            f"{target} exists and is not empty: give a new folder, or remove it first if it holds "
+            "a catalogue that is no longer wanted"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            yield Workspace.create(unfinished / "workspace")
+            os.replace(unfinished / "workspace", target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"the catalogue cannot be written to {target}: {error.strerror or error}; nothing was "
+            "left there"
+        ) from error
+
+
 def _plain(name: str, noun: str) -> str:
     """The name itself, if it can only be a name and never a path."""
     if not _PLAIN_NAME.fullmatch(name):
@@ -187,7 +226,7 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 def _check_marker(folder: Path) -> None:
     """Refuse what is no workspace of this version."""
-    hint = f"make one with `hitcore demo create {folder}`"
+    hint = f"make one with `hitcore demo create {folder}`, or with `hitcore workspace create`"
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:

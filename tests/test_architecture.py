@@ -30,7 +30,7 @@ GROUPS = [
     {"highlights", "taggers", "hitnet", "sources", "tailfits", "playtables", "paircounts"},
     {"models", "songreport", "songlabels", "epochcheckpoints"},
     {"playcounts", "training", "analysis", "taggertraining", "highlighter_training"},
-    {"demo"},
+    {"demo", "owncatalogue"},
     {"featurestore", "reporting"},
     {"experiments"},
     {"commands"},

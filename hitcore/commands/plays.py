@@ -96,15 +96,13 @@ def _scored(
     from hitcore.hitscores import Definition
 
     Definition.parse(definition)
-    pairs = [column.partition("=") for column in columns or []]
-    if any(not (name and sign and source) for name, sign, source in pairs):
-        raise ParameterError("--column takes NAME=COLUMN, as in --column song_id=track")
-    with _reading_bar() as progress:
+    mapping = mapping_of(columns)
+    with reading_bar() as progress:
         log, table = playcounts.read_log(
             plays,
             songs,
             format,
-            mapping={name: source for name, _, source in pairs} or None,
+            mapping=mapping,
             on_error="skip" if skip_bad_rows else "raise",
             progress=progress,
         )
@@ -115,8 +113,20 @@ def _scored(
     return scores, report
 
 
+def mapping_of(columns: list[str] | None) -> dict[str, str] | None:
+    """Canonical names to columns, from `NAME=COLUMN`; None where none is given.
+
+    Raises:
+        ParameterError: one has another form.
+    """
+    pairs = [column.partition("=") for column in columns or []]
+    if any(not (name and sign and source) for name, sign, source in pairs):
+        raise ParameterError("--column takes NAME=COLUMN, as in --column song_id=track")
+    return {name: source for name, _, source in pairs} or None
+
+
 @contextmanager
-def _reading_bar() -> Iterator[Callable[[int, int], None]]:
+def reading_bar() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error for reading a file; nothing where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn

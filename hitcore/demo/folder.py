@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from hitcore.demo.songs import SongPlan, plan_song
 from hitcore.demo.truth import PlantedFacts, Progress, demo_tables, planted_facts
 from hitcore.errors import DataError, ParameterError
 from hitcore.files import replacing, write_atomic
-from hitcore.workspace import Workspace
+from hitcore.workspace import Workspace, new_workspace
 
 TRUTH = "truth.parquet"
 """Name of the table of planted causes in a demo workspace."""
@@ -63,29 +61,11 @@ def create(
     config = DemoConfig(n_songs=n_songs, seed=seed)
     if not 0 <= n_audio <= n_songs:
         raise ParameterError(f"n_audio is {n_audio}; allowed are 0 to n_songs, {n_songs}")
-    target = Path(path).expanduser().resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(
-            f"{target} exists and is not empty: give a new folder, or remove it first if it holds "
-            "a demo catalogue that is no longer wanted"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            workspace = Workspace.create(unfinished / "workspace")
-            _write(workspace, config, progress)
-            for index in range(n_audio):
-                _keep_sound(workspace, plan_song(seed, index))
-            os.replace(unfinished / "workspace", target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"the demo catalogue cannot be written to {target}: {error.strerror or error}; nothing "
-            "was left there"
-        ) from error
-    return Workspace.open(target)
+    with new_workspace(path) as workspace:
+        _write(workspace, config, progress)
+        for index in range(n_audio):
+            _keep_sound(workspace, plan_song(seed, index))
+    return Workspace.open(path)
 
 
 def facts_of(workspace: Workspace) -> PlantedFacts:
