@@ -47,7 +47,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *wo
     monkeypatch.setattr("sys.argv", ["hitcore", *words])
     with pytest.raises(SystemExit) as end:
         main()
-        raise SystemExit(0)  # some commands return, some exit
     read = capsys.readouterr()
     assert not end.value.code, read.err
     return read.out

@@ -1,5 +1,7 @@
 """The Experiments page: start runs on a workspace, watch them, cancel, resume, see the ledger."""
 
+import shlex
+
 import pandas as pd
 import streamlit as st
 
@@ -11,11 +13,11 @@ from ui import charts, compare, finished, jobs, page, resultsets, workspaces
 from ui.finished import duration
 from ui.jobs import Job
 
-SECONDS_PER_SONG = 2.0
+SECONDS_PER_SONG = 1.0
 """Features of one song on one core, roughly: both highlights and their tags."""
 SECONDS_PER_NEW_SONG = 0.02
 """One song on paper, with its plays, roughly; it is heard later."""
-SECONDS_PER_STEP = 0.004
+SECONDS_PER_STEP = 0.002
 """One song through one model, forward and back, on one core, roughly."""
 GRIDS = {"one": "one point", "small": "small", "full": "full, as in the paper"}
 GRID_POINTS = {
@@ -65,6 +67,13 @@ def _catalogue_form(n_songs: int) -> None:
     if st.button("Make the catalogue", type="primary", key="create-workspace"):
         with page.error_boundary():
             _create(name, n_songs)
+    st.caption("Or bring your own songs, with this command, and load this page again:")
+    mine = shlex.quote(str(workspaces.root() / "mine"))
+    st.code(
+        f"hitcore workspace create {mine} --plays log.csv --songs songs.csv --audio FOLDER",
+        language="sh",
+        wrap_lines=True,
+    )
 
 
 def _create(name: str, n_songs: int) -> None:
