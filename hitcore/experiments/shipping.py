@@ -53,7 +53,7 @@ def _settings(workspace: Workspace, results: Results) -> dict[str, object]:
         name: sorted({point[name] for point in points} - {0.0})
         for name in ("margin", "rank_weight", "tag_weight")
     }
-    names = ("max_epochs", "patience", "batch_size", "learning_rate")
+    names = ("max_epochs", "patience", "batch_size", "learning_rate", "precision")
     # The newest, where runs of several settings stand together.
     return {"training": {name: trained[-1]["training"][name] for name in names}, "tried": tried}
 
