@@ -126,7 +126,8 @@ CONSTRUCTION = """\
 def introduction(about: dict[str, object]) -> str:
     """What was run."""
     text = (
-        f"{about['songs']:,} synthetic songs, {about['folds']} {about['fold_kind']}-disjoint folds, "
+        f"{about['songs']:,} synthetic songs, "
+        f"{about['folds']} {about['fold_kind']}-disjoint folds, "
         f"{len(list(about['rows']))} rows, {about['hours']} hours of training (summed over "  # type: ignore[call-overload]
         f"workers) on {about['device']} ({about['machine']})"
     )
