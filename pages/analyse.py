@@ -13,7 +13,7 @@ page.header(
     f"uploads stay on this server, are yours alone and are deleted after {KEEP_HOURS:.0f} h",
 )
 
-left, right = st.columns([5, 4], gap="medium", vertical_alignment="center")
+left, right = st.columns([4, 5], gap="medium", vertical_alignment="center")
 with left:
     uploads = st.file_uploader(
         "Songs: MP3, M4A, FLAC, WAV, OGG, Opus or AIFF, up to 30 minutes each",

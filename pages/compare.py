@@ -63,8 +63,9 @@ with page.error_boundary():
         st.markdown(compare.finding(first, second, tests))
         st.dataframe(compare.test_table(tests), hide_index=True, key="tests")
         st.caption(
-            "First minus second, fold by fold. The interval and p come from a t-test corrected "
-            "for the training songs that folds share; p is corrected for three metrics (Holm)."
+            "First minus second, fold by fold; the last two look at all test songs, the others at "
+            "the top. The interval and p come from a t-test corrected for the training songs that "
+            "folds share; p is corrected for the five metrics (Holm)."
         )
         with st.expander("The songs they disagree about most"):
             found = compare.disagreements(results, chosen.songs(), first, second)

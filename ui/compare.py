@@ -19,6 +19,8 @@ METRIC_NAMES = {
     "kendall": "Kendall's τ@10 %",
     "spearman": "Spearman's ρ@10 %",
 }
+TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairs in order"}
+"""What two rows are compared in: also over all test songs, which is steadier than a short top."""
 METRIC_WORDS = {
     "ndcg": "plays gathered by the predicted top list (nDCG@10 %)",
     "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
@@ -189,7 +191,8 @@ def fold_dots(
 
 def against(results: Results, first: str, second: str) -> dict[str, tuple[PairedTest, float]]:
     """The paired difference of two rows in each metric, with p after Holm over the metrics."""
-    tests = {metric: _test(results, first, second, metric) for metric in METRICS}
+    metrics = [metric for metric in TEST_NAMES if metric in results.metrics.columns]
+    tests = {metric: _test(results, first, second, metric) for metric in metrics}
     corrected = holm([test.p_value for test in tests.values()])
     return {m: (test, float(p)) for (m, test), p in zip(tests.items(), corrected, strict=True)}
 
@@ -206,8 +209,8 @@ def _test(results: Results, first: str, second: str, metric: str) -> PairedTest:
 
 def finding(first: str, second: str, tests: dict[str, tuple[PairedTest, float]]) -> str:
     """The comparison of two rows in a sentence."""
-    better = [METRIC_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference > 0]
-    worse = [METRIC_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference < 0]
+    better = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference > 0]
+    worse = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference < 0]
     if better and not worse:
         return f"Row ({first}) beats row ({second}) in {', '.join(better)} beyond chance."
     if worse and not better:
@@ -222,7 +225,7 @@ def test_table(tests: dict[str, tuple[PairedTest, float]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "Metric": METRIC_NAMES[metric],
+                "Metric": TEST_NAMES[metric],
                 "Difference": signed(test.difference, 3),
                 "95 % interval": f"{signed(test.low, 3)} to {signed(test.high, 3)}",
                 "p (Holm)": signed(p, 3),
