@@ -555,8 +555,8 @@ def bad_input() -> dict[str, tuple]:
             lambda: fit(data, member, TrainConfig(memory_limit_bytes=1000)),
         ),
         "unknown device": (
-            EngineError,
-            "allowed is cpu",
+            ParameterError,
+            "cpu, cuda or cuda:N is expected",
             lambda: fit(data, member, device="abacus"),
         ),
         "batch of one": (ParameterError, "batch_size is 1", lambda: TrainConfig(batch_size=1)),

@@ -53,6 +53,7 @@ def create(
         DataError: the folder is not empty, or cannot be written.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "demo"
         >>> sorted(p.name for p in create(folder, n_songs=20).path.iterdir())
         ['daily_shares', 'demo.json', 'hit_scores.parquet', 'plays.parquet', 'songs.parquet',

@@ -78,12 +78,11 @@ def sound_of(
         waveform = waveform_of(source)
         return Sound(waveform, hashlib.sha256(waveform.samples.tobytes()).hexdigest())
     file = _file(workspace, source, audio_root)
-    digest = hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else sha256_of(file)
     if any(config.segment != "middle" for config in configs):
-        return Sound(load_audio(file, SAMPLE_RATE, limits=DECODE_LIMITS), digest)
+        return Sound(load_audio(file, SAMPLE_RATE, limits=DECODE_LIMITS), _hash_of(file))
     length_s = max(config.length_s for config in configs)
     decoded = decode(file, SAMPLE_RATE, segment="middle", length_s=length_s, limits=DECODE_LIMITS)
-    return Sound(decoded.waveform, digest, decoded.start_s)
+    return Sound(decoded.waveform, _hash_of(file), decoded.start_s)
 
 
 def read_source(workspace: Path, source: str, audio_root: str | None = None) -> Waveform:
@@ -119,6 +118,10 @@ def _file(workspace: Path, source: str, audio_root: str | None) -> Path | bytes:
     if "://" not in audio_root:
         return Path(audio_root) / source
     return _fetched(*_store_of(audio_root), source)
+
+
+def _hash_of(file: Path | bytes) -> str:
+    return hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else sha256_of(file)
 
 
 def _store_of(audio_root: str) -> tuple[fsspec.AbstractFileSystem, str]:
