@@ -22,6 +22,8 @@ _UNKNOWN = 2**63 - 1
 _MISLEADING = "File does not exist or is not a regular file (possibly a pipe?)"
 # After a seek the decoders of MP3 and AAC need some frames to find their feet.
 _RUN_UP = 20_480
+# Frames of FFmpeg that are mixed at once, each of some thousand samples.
+_BATCH = 32
 
 
 class Source(Protocol):
@@ -122,19 +124,28 @@ class FfmpegSource:
         target = max(0, first - _RUN_UP) / self.sample_rate
         self._container.seek(int(target * self._av.time_base), any_frame=False)
         at: int | None = None if first else 0
-        for frame in self._frames():
-            if frame.sample_rate != self.sample_rate:
-                raise Refusal("the sample rate changes within the file; convert it to WAV or FLAC")
-            block = _mix(_interleaved(frame))
+        for frames in self._batches():
             if at is None:
-                at = (
-                    round(float(frame.pts * frame.time_base) * self.sample_rate) if frame.pts else 0
-                )
+                at = round(float((frames[0].pts or 0) * frames[0].time_base) * self.sample_rate)
+            block = _mono(frames)
             start, at = at, at + len(block)
             if self.n_frames:  # What fills up the last frame is no part of the song.
                 block = block[: max(0, self.n_frames - start)]
             if len(block) > (skip := max(0, first - start)):
                 yield block[skip:]
+
+    def _batches(self) -> Iterator[list[Any]]:
+        """Frames, some at a time: one by one, most of the time would be Python's."""
+        frames: list[Any] = []
+        for frame in self._frames():
+            if frame.sample_rate != self.sample_rate:
+                raise Refusal("the sample rate changes within the file; convert it to WAV or FLAC")
+            frames.append(frame)
+            if len(frames) == _BATCH:
+                yield frames
+                frames = []
+        if frames:
+            yield frames
 
     def _frames(self) -> Iterator[Any]:
         errors = (self._av.FFmpegError, ValueError)
@@ -166,17 +177,27 @@ def _mix(block: Samples) -> Samples:
     return np.asarray(block.mean(axis=1), np.float32)
 
 
-_FULL_SCALE = {"u8": 128.0, "s16": 32_768.0, "s32": 2_147_483_648.0, "flt": 1.0, "dbl": 1.0}
+_FULL_SCALE = {"u8": 128.0, "s16": 32_768.0, "s32": 2_147_483_648.0, "dbl": 1.0}
 
 
-def _interleaved(frame: Any) -> Samples:
-    """The samples of a frame of FFmpeg, `(n_frames, n_channels)`, full scale 1."""
+def _mono(frames: list[Any]) -> Samples:
+    """The mean of the channels of consecutive frames of FFmpeg."""
+    tables = [_channels(frame) for frame in frames]
+    if len({len(table) for table in tables}) == 1:
+        return _mix(np.concatenate(tables, axis=1).T)
+    return np.concatenate([_mix(table.T) for table in tables])
+
+
+def _channels(frame: Any) -> Samples:
+    """The samples of a frame of FFmpeg, `(n_channels, n_frames)`, full scale 1."""
     values = frame.to_ndarray()
-    n_channels = len(frame.layout.channels)
-    table = values.T if frame.format.is_planar else values.reshape(-1, n_channels)
-    kind = frame.format.name.removesuffix("p")
-    scaled = (table - 128.0 if kind == "u8" else table) / _FULL_SCALE[kind]
-    return np.asarray(scaled, np.float32)
+    kind = frame.format.name
+    if not kind.endswith("p"):
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    kind = kind.removesuffix("p")
+    if kind == "flt":
+        return np.asarray(values, np.float32)
+    return np.asarray((values - 128.0 if kind == "u8" else values) / _FULL_SCALE[kind], np.float32)
 
 
 def damaged(reason: str) -> str:
