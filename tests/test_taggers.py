@@ -1,5 +1,8 @@
 """The taggers against the outputs of the originals, and the laws that any tagger obeys."""
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hitcore import weights
@@ -17,6 +20,7 @@ from hitcore.features import JYNET_MELS
 from hitcore.taggers import JYNet, MusicNN, Tagger, Taggram, load_tagger, save_tagger
 from hitcore.taggers.jynet import CLIP_SAMPLES, ROW_S, clip_starts, standardise
 from hitcore.taggers.strongest import strongest_over_bins
+from hitcore.taggers.threads import map_parts
 
 RATE = 16_000
 TAGS = ("loud", "quiet", "fast", "slow")
@@ -336,3 +340,56 @@ def test_musicnn_learns_what_it_evaluates() -> None:
     n = 2 * 187 * 59
     block.norm.running_var *= (n - 1) / n  # the running variance is the unbiased one
     torch.testing.assert_close(block.eval()(mel), trained, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_parts_are_heard_side_by_side_on_one_thread_each() -> None:
+    at_work = threading.Barrier(2, timeout=60)  # broken, and with it the test, if one comes alone
+
+    def heard(part: Tensor) -> tuple[int, bool, bool, Tensor]:
+        at_work.wait()
+        inference = torch.is_inference_mode_enabled()
+        return torch.get_num_threads(), inference, torch.is_grad_enabled(), 2 * part
+
+    parts = torch.arange(4.0).split(2)
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            found = map_parts(heard, parts)
+        assert [one[:3] for one in found] == 2 * [(1, mode is torch.inference_mode, False)]
+        assert torch.cat([double for *_, double in found]).tolist() == [0.0, 2.0, 4.0, 6.0]
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_gradients_pass_through_parts() -> None:
+    x = torch.ones(4, requires_grad=True)
+    torch.cat(map_parts(torch.square, x.split(1))).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0] * 4
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_part_that_fails_fails_all() -> None:
+    with pytest.raises(ZeroDivisionError), torch.no_grad():
+        map_parts(lambda part: 1 // int(part.sum()), torch.zeros(2, 1).split(1))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_hear_what_one_hears(untrained: dict[str, Tagger]) -> None:
+    sound = Waveform(
+        np.random.default_rng(5).normal(0, 0.1, 16_000 * 31).astype(np.float32), 16_000
+    )
+    together = untrained["musicnn"].tag(sound)
+    torch.set_num_threads(1)
+    alone = untrained["musicnn"].tag(sound)
+    np.testing.assert_allclose(together.activations, alone.activations, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(together.embeddings, alone.embeddings, rtol=1e-4, atol=1e-4)

@@ -47,9 +47,14 @@ def show(song: Brought, report: SongReport, choice: Choice) -> None:
 def _taggers(song: Brought, report: SongReport, choice: Choice) -> str | None:
     """Choose the tagger and the one to see beside it; the second, where one is chosen."""
     key = song.digest[:12]
+    absent = {name for name in TAGGERS if not weights.is_installed(name)}
+
+    def label(name: str) -> str:
+        return f"{name} (not installed)" if name in absent else name
+
     first_place, second_place, _ = st.columns([1, 1, 2], gap="medium")
     first = first_place.selectbox(
-        "Tags by", TAGGERS, TAGGERS.index(report.tagger), format_func=_label, key=f"tagger-{key}"
+        "Tags by", TAGGERS, TAGGERS.index(report.tagger), format_func=label, key=f"tagger-{key}"
     )
     others = [NOBODY, *(name for name in TAGGERS if name != report.tagger)]
     asked = st.query_params.get("beside", NOBODY)
@@ -57,24 +62,20 @@ def _taggers(song: Brought, report: SongReport, choice: Choice) -> str | None:
         "Beside",
         others,
         others.index(asked) if asked in others else 0,
-        format_func=_label,
+        format_func=label,
         key=f"beside-{key}-{report.tagger}",
         help="A second network hears the same passage. Where both agree, a tag is safer.",
     )
     into_address({"beside": None if second == NOBODY else second})
-    if first != report.tagger and not _missing(first):
+    if first != report.tagger and not _missing(first, absent):
         choose(song, Choice(choice.highlight, choice.window, first, choice.models))
     chosen = None if second == NOBODY else second
-    return None if chosen is None or _missing(chosen) else chosen
+    return None if chosen is None or _missing(chosen, absent) else chosen
 
 
-def _label(name: str) -> str:
-    return name if name == NOBODY or weights.is_installed(name) else f"{name} (not installed)"
-
-
-def _missing(name: str) -> bool:
+def _missing(name: str, absent: set[str]) -> bool:
     """Whether a tagger is not installed; if so, the line that gets it is shown."""
-    if weights.is_installed(name):
+    if name not in absent:
         return False
     st.info(f"**{plain(name)}** is not installed yet. Get it on the Models page, or with:")
     st.code(f"hitcore weights fetch {name}", language="bash")

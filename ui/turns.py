@@ -7,11 +7,15 @@ their place. A visitor with many songs goes back to the end of the line after ea
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
+
+SAY_EVERY_S = 2.0
+"""Who waits is told their place at least so often."""
 
 
 class Turns:
@@ -47,8 +51,9 @@ class Turns:
         """Hold a place while the block runs; wait for it first.
 
         Args:
-            on_place: Called about twice a second with one's place in the line, 1 for the next.
-                An exception from it (a visitor who left) gives the place in the line back.
+            on_place: Called with one's place in the line, 1 for the next: when it changes, and
+                every two seconds. An exception from it (a visitor who left) gives the place in the
+                line back.
         """
         ticket = object()
         with self._changed:
@@ -69,6 +74,7 @@ class Turns:
 
     def _stand(self, ticket: object, on_place: Callable[[int], None] | None) -> None:
         """Return once `ticket` is first in line and a place is free; the place is then taken."""
+        said, said_at = 0, 0.0
         while True:
             with self._changed:
                 place = self._line.index(ticket) + 1
@@ -78,8 +84,10 @@ class Turns:
                     self._changed.notify_all()
                     return
                 self._changed.wait(timeout=0.5)
-            if on_place is not None:
+            now = time.monotonic()
+            if on_place is not None and (place != said or now - said_at >= SAY_EVERY_S):
                 on_place(place)
+                said, said_at = place, now
 
 
 @st.cache_resource

@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,9 +20,11 @@ from torch.nn import functional
 
 from hitcore.features import MUSICNN_MEL, log_mel
 from hitcore.taggers.strongest import strongest_over_bins
+from hitcore.taggers.threads import map_parts
 
 N_MELS, N_FRAMES = 96, 187
 PATCH_S = N_FRAMES * MUSICNN_MEL.hop_length / MUSICNN_MEL.sample_rate
+_PATCHES_AT_ONCE = 8
 
 
 class MusicNN(nn.Module):
@@ -67,9 +70,10 @@ class MusicNN(nn.Module):
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and embeddings of each patch; in evaluation a few patches at a time."""
-        if self.training or len(mel) <= 8:
+        if self.training:
             return self._forward(mel)
-        parts = [self._forward(part) for part in torch.split(mel, 8)]
+        n_patches = min(_PATCHES_AT_ONCE, math.ceil(len(mel) / torch.get_num_threads()))
+        parts = map_parts(self._forward, torch.split(mel, max(1, n_patches)))
         return torch.cat([logits for logits, _ in parts]), torch.cat([rows for _, rows in parts])
 
     def _forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:

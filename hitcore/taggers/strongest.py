@@ -1,11 +1,11 @@
 """The strongest response of filters over all bins, without keeping all responses: for processors.
 
-A filter of one bin is slid over some bins at a time, so that its responses stay in the cache until
-the largest is taken. Tall filters go by way of the spectrum over the bins. A filter of 38 bins and
-7 frames takes 266 products at each of 59 places, and only the largest response is kept; but over
-the bins a convolution is a product of spectra: one complex matrix product over the 7 frames gives
-the spectrum of all responses, and two real ones turn it back. Counted from the middle place, they
-give an even part (cosines) and an odd one (sines),
+Patches are taken one by one, and a filter of one bin is slid over some bins at a time, so that
+responses stay in the cache of one core until the largest is taken. Tall filters go by way of the
+spectrum over the bins. A filter of 38 bins and 7 frames takes 266 products at each of 59 places,
+and only the largest response is kept; but over the bins a convolution is a product of spectra: one
+complex matrix product over the 7 frames gives the spectrum of all responses, and two real ones turn
+it back. Counted from the middle place, they give an even part (cosines) and an odd one (sines),
 
     response[n] = even[n] - odd[n]        response[-n] = even[n] + odd[n]
 
@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LARGER_STEPS = 8
-"""Threads wait for each other after every step, so where there are several, steps are larger."""
+# Responses of one patch that stay in the cache of one core.
+_BINS_AT_ONCE = 24
+_FILTERS_AT_ONCE = 17
 
 
 def strongest_over_bins(x: Tensor, weight: Tensor) -> Tensor:
@@ -36,36 +37,33 @@ def strongest_over_bins(x: Tensor, weight: Tensor) -> Tensor:
         >>> bool(torch.isclose(strongest_over_bins(x, weight), direct, atol=1e-5).all())
         True
     """
-    larger = 1 if torch.get_num_threads() == 1 else _LARGER_STEPS
     if weight.shape[2] == 1:
-        return torch.cat([_of_low_filters(part, weight, larger) for part in torch.split(x, larger)])
+        return torch.cat([_of_low_filters(patch, weight) for patch in torch.split(x, 1)])
     n_bins, n_places = x.shape[1], x.shape[1] - weight.shape[2] + 1
     filters = _filter_spectra(weight, n_bins, n_places // 2)
     ways_back = _ways_back(n_bins, n_places // 2, x)
     return torch.cat(
         [
-            _of_tall_filters(part, filters, ways_back, n_places, larger)
-            for part in torch.split(torch.fft.rfft(x, dim=1), larger)
+            _of_tall_filters(patch, filters, ways_back, n_places)
+            for patch in torch.split(torch.fft.rfft(x, dim=1), 1)
         ]
     )
 
 
-def _of_low_filters(x: Tensor, weight: Tensor, larger: int) -> Tensor:
-    bins_at_once = 24 * larger  # of one patch: responses that stay in the cache of one core
-    parts = torch.split(x.unsqueeze(1), bins_at_once, dim=2)
+def _of_low_filters(x: Tensor, weight: Tensor) -> Tensor:
+    parts = torch.split(x.unsqueeze(1), _BINS_AT_ONCE, dim=2)
     return torch.stack([functional.conv2d(part, weight).amax(dim=2) for part in parts]).amax(dim=0)
 
 
 def _of_tall_filters(
-    spectra: Tensor, filters: Tensor, ways_back: tuple[Tensor, Tensor], n_places: int, larger: int
+    spectra: Tensor, filters: Tensor, ways_back: tuple[Tensor, Tensor], n_places: int
 ) -> Tensor:
     cosines, sines = (way.expand(len(spectra), -1, -1) for way in ways_back)
     windows = spectra.unfold(2, filters.shape[3] // 2, 1).transpose(2, 3)
     windows = torch.cat([windows.real, windows.imag], dim=2)
     n_pairs = (n_places + 1) // 2
     strongest = []
-    filters_at_once = 17 * larger  # as above
-    for part in torch.split(filters, filters_at_once, dim=2):
+    for part in torch.split(filters, _FILTERS_AT_ONCE, dim=2):
         responses = torch.matmul(part.flatten(1, 2), windows)  # real parts, then imaginary ones
         real, imaginary = responses.flatten(2).chunk(2, dim=2)
         even, odd = torch.bmm(cosines, real), torch.bmm(sines, imaginary)
