@@ -55,6 +55,32 @@ def test_who_waits_sees_their_place() -> None:
     holder.join(5)
 
 
+def test_a_place_that_stays_is_not_said_at_every_stir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.turns.SAY_EVERY_S", float("inf"))
+    turns, places, told = Turns(n_places=1), [], threading.Event()
+
+    def note(place: int) -> None:
+        places.append(place)
+        told.set()
+
+    def wait() -> None:
+        with turns.wait(note):
+            pass
+
+    def leave(place: int) -> None:
+        raise ConnectionError("the visitor closed the page")
+
+    waiter = threading.Thread(target=wait)
+    with turns.wait():
+        waiter.start()
+        assert told.wait(30)
+        for _ in range(3):  # others who come and go wake up all who wait
+            with pytest.raises(ConnectionError), turns.wait(leave):
+                pytest.fail("the place was taken")
+    waiter.join(30)
+    assert places == [1]
+
+
 def test_who_leaves_the_line_gives_the_place_back() -> None:
     turns = Turns(n_places=1)
 
