@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: app test check lint bench clean weights trust lock locked audit
 
 app: .venv/.app weights
-	$(BIN)/python -m ui.serve --server.port $(PORT)
+	$(BIN)/python -m ui.server.serve --server.port $(PORT)
 
 test: .venv/.dev weights
 	$(BIN)/python -m pytest $(ARGS)

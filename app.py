@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import access, page
+from ui.frame import page
+from ui.server import access
 
 st.set_page_config(page_title="hitcore", page_icon="assets/icon.svg", layout="wide")
 access.enter()

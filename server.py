@@ -1,10 +1,10 @@
-"""What `make app` serves (through `ui.serve`): the pages of app.py behind the gate of `ui.gate`."""
+"""What `make app` serves: the pages of app.py behind the gate of `ui.server.gate`."""
 
 from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui.gate import Gate
+from ui.server.gate import Gate
 
 app = st.App(Path(__file__).resolve().with_name("app.py"), middleware=[Middleware(Gate)])

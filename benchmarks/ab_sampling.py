@@ -13,7 +13,7 @@ so the seeds are independent and the plain paired t interval holds.
 
 The network is small (16 features, 32 hidden units, or none) and all members of a condition run as
 one batch; the losses, samplers, metrics and tests are the library's. With --full-network four of
-the conditions are trained by `hitcore.training.fit_stack` instead: the paper's tag network of
+the conditions are trained by `hitcore.learning.fit_stack` instead: the paper's tag network of
 three hidden layers with dropout, explicit pairs, its own standardisation and choice of epoch.
 """
 
@@ -30,12 +30,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from hitcore.intervals import PairedTest, holm, paired_test
-from hitcore.losses import multi_objective_loss
-from hitcore.metrics import kendall_at, ndcg_at, spearman_at
-from hitcore.pairs import AB, Naive
-from hitcore.targets import transform_target
-from hitcore.training import Member, TrainConfig, TrainingData, fit_stack
+from hitcore.evaluation.intervals import PairedTest, holm, paired_test
+from hitcore.evaluation.metrics import kendall_at, ndcg_at, spearman_at
+from hitcore.learning import Member, TrainConfig, TrainingData, fit_stack
+from hitcore.learning.losses import multi_objective_loss
+from hitcore.learning.pairs import AB, Naive
+from hitcore.networks.targets import transform_target
 
 METRICS = {"ndcg": ndcg_at, "kendall": kendall_at, "spearman": spearman_at}
 SAMPLERS = ("naive", "ab")

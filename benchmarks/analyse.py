@@ -25,7 +25,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hitcore.analysis import SongReport, analyse  # noqa: E402
+from hitcore.analysis.song import SongReport, analyse  # noqa: E402
 from tests.sounds import encoded, music  # noqa: E402
 
 

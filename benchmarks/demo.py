@@ -27,7 +27,7 @@ from hitcore import demo
 from hitcore.errors import HitcoreError
 from hitcore.features import PAPER_MEL, log_mel
 from hitcore.highlights import METHODS, find_highlight
-from hitcore.playcounts import hit_scores
+from hitcore.plays.hitscores import hit_scores
 
 WINDOW_S = 30.0
 

@@ -35,10 +35,10 @@ import psutil
 import soundfile
 
 from hitcore.audio import decode, load_audio
+from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import write_songs
 from hitcore.engines import map_songs, usable_cores
 from hitcore.featurestore import FeatureConfig, Progress, build_features
-from hitcore.workspace import Workspace
 
 WESNOTH = Path("/usr/share/games/wesnoth")
 SHARED = Path(os.environ.get("HITCORE_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -137,7 +137,7 @@ def parquet(rng: random.Random) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from hitcore.sources import PLAYS_SCHEMAS
+    from hitcore.plays.readers import PLAYS_SCHEMAS
 
     n = 60
     canonical = bool(rng.randrange(2))
@@ -254,7 +254,7 @@ def run_case(seed: int, number: int, folder: Path) -> str:
     import pyarrow.parquet as pq
 
     from hitcore.errors import DataError
-    from hitcore.sources import PLAYS_SCHEMAS, read_plays
+    from hitcore.plays.readers import PLAYS_SCHEMAS, read_plays
 
     rng = random.Random(number)
     _, name, content = make_case(seed, number)

@@ -36,13 +36,13 @@ import torch  # noqa: E402
 
 from hitcore import weights  # noqa: E402
 from hitcore.audio import Waveform  # noqa: E402
+from hitcore.catalogue.workspace import Workspace  # noqa: E402
 from hitcore.engines import Outcome  # noqa: E402
 from hitcore.experiments import Ledger  # noqa: E402
 from hitcore.featurestore import FeatureConfig, FeatureStore, build, build_features  # noqa: E402
-from hitcore.training import fit_stack  # noqa: E402
-from hitcore.workspace import Workspace  # noqa: E402
-from tests.test_training import CONFIG, all_kinds, planted  # noqa: E402
-from ui.uploads import UploadStore  # noqa: E402
+from hitcore.learning import fit_stack  # noqa: E402
+from tests.learning.test_stack import CONFIG, all_kinds, planted  # noqa: E402
+from ui.server.uploads import UploadStore  # noqa: E402
 
 N_SONGS = 20
 N_RUNS = 40

@@ -127,7 +127,7 @@ def measure(way: str, folder: Path) -> dict[str, float | str]:
 def by_sql(folder: Path):  # type: ignore[no-untyped-def]
     import duckdb
 
-    from hitcore.queryengines import DUCKDB_MEMORY
+    from hitcore.plays.queryengines import DUCKDB_MEMORY
 
     connection = duckdb.connect(
         config={
@@ -146,8 +146,8 @@ def by_us(folder: Path):  # type: ignore[no-untyped-def]
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from hitcore.playcounts import hit_scores
-    from hitcore.queryengines import opened
+    from hitcore.plays.hitscores import hit_scores
+    from hitcore.plays.queryengines import opened
 
     songs = pq.read_table(folder / "songs.parquet")
     # Ibis imports its backend and grammar on first use; imports are not counted for anyone.

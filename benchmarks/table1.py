@@ -16,6 +16,7 @@ from pathlib import Path
 
 from table1_report import report
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.experiments import (
     BASELINES,
     TABLE1,
@@ -25,8 +26,7 @@ from hitcore.experiments import (
     fold_kinds,
     load_results,
 )
-from hitcore.experiments.shipping import about_results, export_ensembles
-from hitcore.workspace import Workspace
+from hitcore.experiments.export import about_results, export_ensembles
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "assets" / "demo"

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from table1_why import explanations
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import PlantedFacts, facts_of
+from hitcore.evaluation.intervals import PairedTest, holm, mean_interval, paired_test
+from hitcore.evaluation.metrics import evaluate
 from hitcore.experiments import METRICS, VARIANTS, Results
-from hitcore.experiments.shipping import about_results
+from hitcore.experiments.export import about_results
 from hitcore.featurestore import FeatureConfig, FeatureStore
 from hitcore.highlights import METHODS
-from hitcore.intervals import PairedTest, holm, mean_interval, paired_test
-from hitcore.metrics import evaluate
-from hitcore.workspace import Workspace
 
 EXTRA = ("auc", "pairwise_accuracy")
 ALL = (*METRICS, *EXTRA)

@@ -8,9 +8,9 @@ of the unpopular ones, which weights won on the validation songs, and what a sec
 import numpy as np
 import pandas as pd
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.experiments import VARIANTS, Results
-from hitcore.pairs import mean_hit_score
-from hitcore.workspace import Workspace
+from hitcore.learning.pairs import mean_hit_score
 
 KINDS = {"head_head": "two popular", "head_tail": "one of each", "tail_tail": "two unpopular"}
 AB_NAIVE, AB_ARTIST = "A/B sampling is better than naive", "A/B sampling is better than artist"

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from hitcore.demo import DemoConfig, make_song, plan_song
-from hitcore.highlighter_training import (
+from hitcore.highlights.labels import LabelledSongs, SourceSong
+from hitcore.highlights.training import (
     HighlighterConfig,
     HighlighterEpoch,
     train_highlighter,
 )
-from hitcore.songlabels import LabelledSongs, SourceSong
 
 SEED = 1000
 WORDS = {

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hitcore.hitnet import HitCNN, HitNet, initialise
-from hitcore.losses import in_batch_loss, multi_objective_loss
-from hitcore.metrics import ndcg_at
-from hitcore.pairs import AB, mean_hit_score
-from hitcore.training import Member, Precision, TrainConfig, TrainingData, fit, fit_stack
+from hitcore.evaluation.metrics import ndcg_at
+from hitcore.learning import Member, Precision, TrainConfig, TrainingData, fit, fit_stack
+from hitcore.learning.losses import in_batch_loss, multi_objective_loss
+from hitcore.learning.pairs import AB, mean_hit_score
+from hitcore.networks.hitnet import HitCNN, HitNet, initialise
 
 N_MELS, N_FRAMES, BATCH = 128, 323, 10
 MARGIN, RANK_WEIGHT = 0.5, 0.5

@@ -129,8 +129,8 @@ def suite(name: str, *files: str) -> Callable[[float], Iterator[Line]]:
 
 PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "input": suite(
-        "bad input: cases", "tests/test_hostile_input.py", "tests/test_hostile_audio.py",
-        "tests/test_hostile_logs.py",
+        "bad input: cases", "tests/test_hostile_input.py", "tests/audio/test_hostile.py",
+        "tests/plays/test_hostile.py",
     ),
     "faults": suite("faults: cases", "tests/test_faults.py"),
     "strangers": suite(

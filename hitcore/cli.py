@@ -61,7 +61,7 @@ def serve(port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501) 
             f"the app is not installed beside the library ({script.name} is absent): "
             "run it from a clone of the project with `make app`"
         )
-    command = [sys.executable, "-m", "ui.serve", f"--server.port={port}"]
+    command = [sys.executable, "-m", "ui.server.serve", f"--server.port={port}"]
     raise SystemExit(subprocess.call(command, cwd=script.parent))
 
 
@@ -85,19 +85,19 @@ def analyse_songs(
     A song that cannot be read is named and the others go on; the exit status is then 2. With
     --json, one song gives its report, several give a list.
     """
-    from hitcore import reporting
+    from hitcore.analysis import batches
 
-    reports, failures = reporting.analyse_all(
+    reports, failures = batches.analyse_all(
         songs, model, highlight, tagger, on_stage=_stage_printer(len(songs))
     )
     if out is not None:
-        reporting.write_reports(reports, out)
+        batches.write_reports(reports, out)
     if as_json:
         documents = [report.to_dict() for report in reports]
         documents += [{"name": name, "error": one_line(error)} for name, error in failures]
         print_json(documents[0] if len(songs) == 1 else documents)
     else:
-        print(reporting.as_text(reports))
+        print(batches.as_text(reports))
     for name, error in failures:
         text = one_line(error)
         print(f"hitcore: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
@@ -212,7 +212,7 @@ def evaluate_predictions(
     """Measure how well predicted scores rank songs in the top 10 % (y_true: the raw share)."""
     import warnings
 
-    from hitcore import metrics
+    from hitcore.evaluation import metrics
 
     chosen = metrics.parse_top(top)
     y_true, y_score = metrics.read_predictions(predictions)

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+"""What ships with hitcore: demo songs, models and results."""
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:

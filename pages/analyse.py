@@ -3,8 +3,11 @@
 import streamlit as st
 
 from hitcore.errors import HitcoreError
-from ui import page, songs, songtable, songview
-from ui.uploads import KEEP_HOURS
+from ui.analyse import songs
+from ui.analyse import table as songtable
+from ui.analyse import view as songview
+from ui.frame import page
+from ui.server.uploads import KEEP_HOURS
 
 page.header(
     "Analyse",

@@ -3,7 +3,9 @@
 import streamlit as st
 
 from hitcore.experiments import METRICS, VARIANTS
-from ui import charts, compare, everyvariant, page, resultsets
+from ui.compare import rows as compare
+from ui.compare import variants
+from ui.frame import charts, page, resultsets
 
 page.header(
     "Compare",
@@ -74,4 +76,4 @@ with page.error_boundary():
 
 st.subheader("Your songs under every variant", anchor="songs")
 with page.error_boundary():
-    everyvariant.show()
+    variants.show()

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from ui import charts, distribution, distributioncharts, page, songdays, studies
+from ui.distribution import charts as distributioncharts
+from ui.distribution import choices as distribution
+from ui.distribution import songdays, studies
+from ui.frame import charts, page
 
 page.header(
     "Distribution",

@@ -1,6 +1,8 @@
 """Experiments: run rows of Table 1 on a workspace, watch, cancel, resume."""
 
-from ui import experiments, finished, page, workspaces
+from ui.experiments import form, results
+from ui.frame import page
+from ui.server import workspaces
 
 page.header(
     "Experiments",
@@ -10,10 +12,10 @@ page.header(
 )
 
 with page.error_boundary():
-    workspace = experiments.choose_workspace()
+    workspace = form.choose_workspace()
     if workspace is not None:
-        experiments.new_experiment(workspace)
-        experiments.watch(workspace)
+        form.new_experiment(workspace)
+        form.watch(workspace)
 
 with page.error_boundary():
-    finished.shipped()
+    results.shipped()

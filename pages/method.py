@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import method, page
+from ui.frame import page
+from ui.method import page as method
 
 page.header(
     "Method",

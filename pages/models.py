@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import models, page
+from ui.frame import page
+from ui.models import table as models
 
 page.header(
     "Models",

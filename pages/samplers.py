@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import charts, loaders, page, samplers
+from ui.frame import charts, loaders, page
+from ui.samplers import pairs as samplers
 
 catalogue, results = loaders.catalogue(), loaders.results()
 page.header(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.featurestore import FeatureConfig, FeatureStore
 from hitcore.files import sha256_of
-from hitcore.workspace import Workspace
 
 
 def planted_workspace(

@@ -1,140 +1,129 @@
-"""Who may import whom, checked by parsing every file."""
+"""Who may import whom: the order of the rooms, checked by parsing every file."""
 
 import ast
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hitcore"
 
-# Earlier groups may not import later ones, and files of one group do not import each other.
-GROUPS = [
-    {"errors"},
-    {"devices", "files", "targets", "standing"},
-    {
-        "audio",
-        "features",
-        "metrics",
-        "intervals",
-        "losses",
-        "pairs",
-        "catalogue",
-        "workspace",
-        "weights",
-        "engines",
-        "hitscores",
-        "longtail",
-        "queryengines",
-    },
-    {"highlights", "taggers", "hitnet", "sources", "tailfits", "playtables", "paircounts"},
-    {"models", "songreport", "songlabels", "epochcheckpoints"},
-    {"playcounts", "training", "analysis", "taggertraining", "highlighter_training"},
-    {"demo", "owncatalogue"},
-    {"featurestore", "reporting"},
-    {"experiments"},
-    {"commands"},
-    {"cli"},
-]
-LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group}
-BARE_GPU = {"training", "losses", "pairs", "metrics", "hitnet", "features"}
+# A room may import those on the lines above its own; rooms of one line do not import each other.
+ROOMS = """
+    errors
+    files devices
+    audio checkpoints engines evaluation features weights
+    networks taggers
+    highlights plays
+    catalogue learning
+    demo
+    featurestore
+    analysis experiments
+    commands
+    cli
+"""
+LEVEL = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
+BARE_GPU = ("learning", "networks/hitnet.py", "evaluation/metrics.py", "features.py")
+"""What runs on a machine that has torch, numpy and scipy alone."""
 BARE_GPU_ALLOWS = {"torch", "numpy", "scipy", "hitcore"}
-STANDARD = set(__import__("sys").stdlib_module_names)
+MAX_LINES, MAX_PAGE_LINES, MAX_FILES = 450, 100, 16
+UNSAFE = (
+    "torch.load(",
+    "import pickle",
+    "pickle.load",
+    "allow_pickle=True",
+    "unsafe_allow_html",
+)
 
 
-def top_imports(path: Path) -> set[str]:
-    """Dotted names imported when the module itself is imported (not inside functions)."""
+def sources(*folders: str) -> Iterator[tuple[str, Path, ast.Module]]:
+    """Every file of the folders: its name for messages, its path, and what it says."""
+    for folder in folders:
+        path = ROOT / folder
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            yield str(file.relative_to(ROOT)), file, ast.parse(file.read_text())
+
+
+def imports(tree: ast.AST, *, at_top: bool = False) -> set[str]:
+    """Dotted names imported anywhere, or only where the module itself is imported."""
     found: set[str] = set()
-    stack: list[ast.AST] = [ast.parse(path.read_text())]
-    while stack:
-        for node in ast.iter_child_nodes(stack.pop()):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                continue
-            found |= names_of(node)
-            stack.append(node)
+    for node in ast.iter_child_nodes(tree):
+        if at_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if at_top and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if node.module in ("hitcore", "ui") else {node.module}
+        found |= imports(node, at_top=at_top)
     return found
 
 
-def all_imports(path: Path) -> set[str]:
-    """Dotted names imported anywhere in the file."""
-    return set().union(*(names_of(node) for node in ast.walk(ast.parse(path.read_text()))))
-
-
-def names_of(node: ast.AST) -> set[str]:
-    if isinstance(node, ast.Import):
-        return {alias.name for alias in node.names}
-    if isinstance(node, ast.ImportFrom) and node.module:
-        if node.module == "hitcore":
-            names = [alias.name for alias in node.names if not alias.name.startswith("__")]
-            return {f"hitcore.{name}" for name in names}
-        return {node.module}
-    return set()
-
-
-def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
-
-
-def unit(path: Path) -> str:
-    """The concept a file belongs to: its own name, or that of the folder it stands in."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_only_earlier_groups(path: Path) -> None:
-    name = unit(path)
-    if name == "__init__":
-        return
-    assert name in LEVEL, f"{name} stands in no group of the design"
-    for imported in all_imports(path):
-        parts = imported.split(".")
-        if parts[0] != "hitcore" or len(parts) < 2 or parts[1] == name:
+def test_rooms_import_only_rooms_above_them() -> None:
+    faults = []
+    for name, path, tree in sources("hitcore"):
+        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if room in ("__init__", "__main__"):
             continue
-        assert parts[1] in LEVEL, f"{name} imports the unknown {imported}"
-        assert LEVEL[parts[1]] < LEVEL[name], f"{name} may not import {imported}"
+        assert room in LEVEL, f"{name} stands in no room of the plan"
+        for imported in sorted(imports(tree)):
+            parts = imported.split(".")
+            if parts[0] != "hitcore" or parts[1] == room or parts[1].startswith("__"):
+                continue
+            if LEVEL.get(parts[1], len(LEVEL)) >= LEVEL[room]:
+                faults.append(f"{name} imports {imported}")
+    assert not faults
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_library_never_imports_the_face(path: Path) -> None:
-    tops = {name.split(".")[0] for name in all_imports(path)}
-    assert not tops & {"streamlit", "plotly", "altair", "ui", "pages"}
+def test_no_room_is_unused() -> None:
+    found = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert set(LEVEL) <= found
 
 
-@pytest.mark.parametrize("name", sorted(BARE_GPU))
-def test_training_core_needs_only_torch_numpy_scipy(name: str) -> None:
-    files = [PACKAGE / f"{name}.py", *(PACKAGE / name).glob("*.py")]
-    for path in files:
-        if path.exists():
-            tops = {imported.split(".")[0] for imported in top_imports(path)}
-            assert tops <= BARE_GPU_ALLOWS | STANDARD
+def test_the_library_never_imports_the_face() -> None:
+    face = {"streamlit", "plotly", "altair", "ui", "pages"}
+    for name, _, tree in sources("hitcore"):
+        assert not {imported.split(".")[0] for imported in imports(tree)} & face, name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pages").glob("*.py")), ids=lambda p: p.name)
-def test_pages_are_thin(path: Path) -> None:
-    source = path.read_text()
-    tree = ast.parse(source)
-    assert len(source.splitlines()) <= 100, "a page is at most 100 lines"
-    assert not {name.split(".")[0] for name in all_imports(path)} & {"torch"}
-    opens = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "open"]
-    assert not opens, "pages never open files"
+def test_the_server_imports_no_page() -> None:
+    """In the face: pages ← server ← frame, in this direction alone."""
+    for name, _, tree in sources("ui/server", "ui/frame"):
+        rooms = {imported.split(".")[1] for imported in imports(tree) if imported[:3] == "ui."}
+        assert rooms <= {"server", "frame"}, name
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted([*PACKAGE.rglob("*.py"), *(ROOT / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]),
-    ids=lambda p: str(p.relative_to(ROOT)),
-)
-def test_nothing_unsafe(path: Path) -> None:
-    source = path.read_text()
-    for word in (
-        "torch.load(",
-        "import pickle",
-        "pickle.load",
-        "allow_pickle=True",
-        "unsafe_allow_html",
-    ):
-        assert word not in source
-    assert len(source.splitlines()) <= 450, "past 450 lines a file asks to become two concepts"
+def test_the_training_core_needs_only_torch_numpy_and_scipy() -> None:
+    for name, _, tree in sources(*(f"hitcore/{part}" for part in BARE_GPU)):
+        tops = {imported.split(".")[0] for imported in imports(tree, at_top=True)}
+        assert tops <= BARE_GPU_ALLOWS | set(sys.stdlib_module_names), name
+
+
+def test_pages_are_thin() -> None:
+    for name, path, tree in sources("pages"):
+        assert len(path.read_text().splitlines()) <= MAX_PAGE_LINES, name
+        assert "torch" not in {imported.split(".")[0] for imported in imports(tree)}, name
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        assert "open" not in {ast.unparse(call.func) for call in calls}, f"{name} opens a file"
+
+
+def test_nothing_unsafe() -> None:
+    for name, path, _ in sources("hitcore", "ui", "pages", "app.py", "server.py"):
+        assert not [word for word in UNSAFE if word in path.read_text()], name
+
+
+def test_files_and_folders_stay_small() -> None:
+    for name, path, _ in sources("hitcore", "ui", "pages"):
+        n_lines = len(path.read_text().splitlines())
+        assert n_lines <= MAX_LINES, f"{name} has {n_lines} lines: is it two concepts?"
+    for folder in {path.parent for _, path, _ in sources("hitcore", "ui", "pages")}:
+        n_files = len(list(folder.glob("*.py")))
+        assert n_files <= MAX_FILES, f"{folder.relative_to(ROOT)} holds {n_files} files"
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    for name, path, tree in sources("hitcore", "ui"):
+        if path.name == "__init__.py":
+            assert ast.get_docstring(tree), f"{name} has no map"

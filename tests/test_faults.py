@@ -2,7 +2,7 @@
 
 After each: nothing partial is seen, the work goes on, and its result is the undisturbed one. The
 kills at random moments are `benchmarks/kills.py`, a few of each work here. Elsewhere stand: a
-decoder's child that is killed, hangs or runs out of memory (`test_hostile_audio`), a locked or
+decoder's child that is killed, hangs or runs out of memory (`tests/audio/test_hostile.py`), a locked or
 damaged ledger and a killed experiment (`test_experiments`), killed workers, damaged shards and two
 builds at once (`test_featurestore`).
 """
@@ -24,15 +24,15 @@ import pytest
 import torch
 
 from hitcore import weights
+from hitcore.catalogue.workspace import Workspace
+from hitcore.checkpoints import Checkpoint, read_checkpoints, write_checkpoint
 from hitcore.engines import Outcome
 from hitcore.errors import DataError, HitcoreError, WeightsError
 from hitcore.experiments import ExperimentConfig, Ledger, load_results, run_experiment
 from hitcore.featurestore import FeatureConfig, FeatureStore, build_features
 from hitcore.files import write_atomic
-from hitcore.training.checkpoints import Checkpoint, read_checkpoints, write_checkpoint
-from hitcore.workspace import Workspace
 from tests.planted import planted_workspace
-from ui.uploads import UploadStore
+from ui.server.uploads import UploadStore
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX = sys.platform == "linux"
@@ -180,9 +180,9 @@ from hitcore import weights
 from hitcore.errors import HitcoreError
 from hitcore.experiments import ExperimentConfig, Ledger, run_experiment
 from hitcore.featurestore import FeatureConfig, build_features
-from hitcore.training.checkpoints import Checkpoint, read_checkpoints, write_checkpoint
-from hitcore.workspace import Workspace
-from ui.uploads import UploadStore
+from hitcore.checkpoints import Checkpoint, read_checkpoints, write_checkpoint
+from hitcore.catalogue.workspace import Workspace
+from ui.server.uploads import UploadStore
 os.environ["HOME"] = {folder!r}
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)

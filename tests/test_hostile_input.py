@@ -1,7 +1,7 @@
 """Bad input of every kind through the doors that people use: the command line and the address bar.
 
 Each case has its exact class, exit status and a fragment of its one line. The cases of sound files
-and of play logs are those of `test_hostile_audio` and `test_hostile_logs`, here through the command
+and of play logs are those of `tests/audio/test_hostile.py` and `tests/plays/test_hostile.py`, here through the command
 line; weights, workspaces, predictions and query strings are below.
 """
 
@@ -20,6 +20,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from hitcore import cli, weights
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import (
     AudioError,
     DataError,
@@ -28,13 +29,13 @@ from hitcore.errors import (
     WeightsError,
 )
 from hitcore.featurestore import read_source
-from hitcore.workspace import Workspace
+from tests.audio.test_hostile import REFUSED
 from tests.pages.test_distribution import make_workspace
 from tests.planted import planted_workspace
+from tests.plays.test_hostile import CASES as LOGS
 from tests.sounds import encoded, music
-from tests.test_hostile_audio import REFUSED
-from tests.test_hostile_logs import CASES as LOGS
-from ui import loaders, studies
+from ui.distribution import studies
+from ui.frame import loaders
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,1 +1,1 @@
-"""What the pages share: the look, the frame of a page, charts, and cached loaders."""
+"""The face of hitcore: `frame` for all pages, `server` around them, and one folder per page."""

@@ -9,8 +9,8 @@ from hitcore.commands.terminal import ProgressLine, print_json
 from hitcore.errors import ParameterError
 
 if TYPE_CHECKING:
-    from hitcore.catalogue import FoldKind
-    from hitcore.training import Precision
+    from hitcore.catalogue.songs import FoldKind
+    from hitcore.learning import Precision
 
 app = typer.Typer(
     help="Experiments: the rows of Table 1 and their baselines on a workspace.",
@@ -45,9 +45,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what is not done yet; break it off and run it again to go on."""
+    from hitcore.catalogue.workspace import Workspace
     from hitcore.engines import usable_cores
     from hitcore.experiments import ExperimentProgress, run_experiment
-    from hitcore.workspace import Workspace
 
     place = Workspace.open(workspace)
     config = config_of(folds, fold_kind, epochs, grid, highlight, seed, precision)
@@ -87,8 +87,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """The results of a workspace, one line per row and fold."""
+    from hitcore.catalogue.workspace import Workspace
     from hitcore.experiments import load_results
-    from hitcore.workspace import Workspace
 
     division = {"fold_kind": fold_kind} if fold_kind is not None else None
     _print_results(load_results(Workspace.open(workspace), division).metrics, as_json)
@@ -100,8 +100,8 @@ def cancel(
     name: Annotated[str, typer.Option(help="Which experiment.")] = "table1",
 ) -> None:
     """Cancel what is planned, and ask what is running to stop after its epoch."""
+    from hitcore.catalogue.workspace import Workspace
     from hitcore.experiments import Ledger
-    from hitcore.workspace import Workspace
 
     n_runs = Ledger(Workspace.open(workspace).ledger).cancel(name)
     print(f"{n_runs} runs cancelled")
@@ -116,9 +116,9 @@ def export(
     demo: Annotated[bool, typer.Option(help="The catalogue is synthetic.")] = False,
 ) -> None:
     """Write results as three tables into another workspace, and rows as fold ensembles."""
+    from hitcore.catalogue.workspace import Workspace
     from hitcore.experiments import export_results, load_results
-    from hitcore.experiments.shipping import about_results, export_ensembles
-    from hitcore.workspace import Workspace
+    from hitcore.experiments.export import about_results, export_ensembles
 
     source = Workspace.open(workspace)
     results = load_results(source)

@@ -38,7 +38,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make the features that are missing; songs that fail are named, the others are kept."""
-    from hitcore.workspace import Workspace
+    from hitcore.catalogue.workspace import Workspace
 
     report = build_missing(
         Workspace.open(workspace), highlight, tagger, engine, workers, progress_file, device, audio
@@ -141,8 +141,8 @@ def _stores(workspace: str) -> list[Any]:
     """The stores of a workspace that this version of hitcore would read."""
     import json
 
+    from hitcore.catalogue.workspace import Workspace
     from hitcore.featurestore import FeatureConfig, FeatureStore
-    from hitcore.workspace import Workspace
 
     place = Workspace.open(workspace)
     stores = []

@@ -14,7 +14,7 @@ from hitcore.errors import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hitcore.playcounts import ScoreReport
+    from hitcore.plays.hitscores import ScoreReport
 
 app = typer.Typer(help="Play logs: hit scores and the long tail.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def score(
     skip_bad_rows: SkipOption = False,
 ) -> None:
     """Write the hit score of every song of a play log."""
-    from hitcore import playcounts
+    from hitcore.plays import hitscores as playcounts
 
     target = playcounts.check_scores_path(out)
     scores, _ = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
@@ -72,7 +72,7 @@ def stats(
     """Print how unequally plays are spread over the songs of a log."""
     from dataclasses import asdict
 
-    from hitcore.tailfits import summarise
+    from hitcore.plays.tailfits import summarise
 
     scores, report = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
     summary = summarise(scores["hit_score"].dropna())
@@ -92,8 +92,8 @@ def _scored(
     skip_bad_rows: bool,
 ) -> "tuple[pd.DataFrame, ScoreReport]":
     """Scores and their report; what was read and left out is said on standard error."""
-    from hitcore import playcounts
-    from hitcore.hitscores import Definition
+    from hitcore.plays import hitscores as playcounts
+    from hitcore.plays.definitions import Definition
 
     Definition.parse(definition)
     mapping = mapping_of(columns)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitcore.audio import Waveform
-    from hitcore.songlabels import SourceSong
+    from hitcore.highlights.labels import SourceSong
 
 app = typer.Typer(help="Train networks on your own music.", no_args_is_help=True)
 
@@ -41,12 +41,12 @@ def highlighter(
 
     A broken run goes on where it stood, from the folder OUT.work.
     """
-    from hitcore.highlighter_training import (
+    from hitcore.highlights.labels import label_songs, mood_songs
+    from hitcore.highlights.training import (
         HighlighterConfig,
         HighlighterEpoch,
         train_highlighter,
     )
-    from hitcore.songlabels import label_songs, mood_songs
     from hitcore.taggers import load_tagger
 
     config = HighlighterConfig(n_epochs=epochs, batch_size=batch, seed=seed)
@@ -98,7 +98,7 @@ def highlighter(
 def _songs(paths: list[str]) -> "list[SourceSong]":
     """Every sound file that is named or lies in a named folder."""
     from hitcore.audio import load_audio
-    from hitcore.songlabels import SourceSong
+    from hitcore.highlights.labels import SourceSong
 
     files: list[Path] = []
     for name in paths:
@@ -140,8 +140,8 @@ def tagger(
     """Train a tagger; a broken run goes on where it stood, from the folder OUT.work."""
     from dataclasses import asdict
 
-    from hitcore.sources.magnatagatune import Split, read_magnatagatune
-    from hitcore.taggertraining import Epoch, TaggerConfig, train_tagger
+    from hitcore.taggers.training import Epoch, TaggerConfig, train_tagger
+    from hitcore.taggers.training.magnatagatune import Split, read_magnatagatune
 
     config = TaggerConfig(architecture, epochs, batch, learning_rate, seed=seed)
     clips = read_magnatagatune(

@@ -29,11 +29,11 @@ def create(
     skip_bad_rows: SkipOption = False,
 ) -> None:
     """Make a workspace of a play log and a folder of songs; nothing is copied."""
-    from hitcore import owncatalogue
+    from hitcore.catalogue import importing
 
     mapping = mapping_of(column)
     with reading_bar() as progress:
-        made = owncatalogue.create(
+        made = importing.create(
             workspace,
             plays,
             audio,

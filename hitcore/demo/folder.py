@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hitcore.audio import Waveform, encode
+from hitcore.catalogue.workspace import Workspace, new_workspace
 from hitcore.demo.arrangement import render
 from hitcore.demo.config import SAMPLE_RATE, DemoConfig
 from hitcore.demo.songs import SongPlan, plan_song
 from hitcore.demo.truth import PlantedFacts, Progress, demo_tables, planted_facts
 from hitcore.errors import DataError, ParameterError
 from hitcore.files import replacing, write_atomic
-from hitcore.workspace import Workspace, new_workspace
 
 TRUTH = "truth.parquet"
 """Name of the table of planted causes in a demo workspace."""
@@ -34,7 +34,7 @@ def create(
     n_audio: int = 0,
     progress: Progress | None = None,
 ) -> Workspace:
-    """A new workspace with a demo catalogue; its plays go through `hitcore.playcounts`.
+    """A new workspace with a demo catalogue; its plays go through `hitcore.plays.hitscores`.
 
     It appears under its name when it is complete. Beside the tables of every workspace stand
     `truth.parquet`, `plays.parquet` and `demo.json`. The sound of song i is
@@ -86,7 +86,7 @@ def facts_of(workspace: Workspace) -> PlantedFacts:
 
 def _write(workspace: Workspace, config: DemoConfig, progress: Progress | None) -> None:
     # Ibis takes a second to load; whoever only wants the sound of a song need not wait for it.
-    from hitcore.playcounts import daily_shares, hit_scores
+    from hitcore.plays.hitscores import daily_shares, hit_scores
 
     tables = demo_tables(config, progress)
     ids = list(tables.songs["song_id"])

@@ -9,6 +9,7 @@ References:
 """
 
 from hitcore.experiments.ledger import Ledger
+from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.results import (
     METRICS,
     Results,
@@ -17,7 +18,6 @@ from hitcore.experiments.results import (
     load_results,
 )
 from hitcore.experiments.runner import ExperimentProgress, run_experiment, run_table1
-from hitcore.experiments.settings import ExperimentConfig
 from hitcore.experiments.variants import BASELINES, TABLE1, VARIANTS, Grid, Variant, variant
 
 __all__ = [

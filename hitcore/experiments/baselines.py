@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from hitcore.catalogue import Catalogue, Split
+from hitcore.catalogue.songs import Catalogue, Split
 from hitcore.experiments.data import release_years
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ def artist_prior(catalogue: Catalogue, y: Floats, split: Split) -> Floats:
         y (n_songs,) -> (n_songs,)
 
     Example:
-        >>> from hitcore.catalogue import Song
+        >>> from hitcore.catalogue.songs import Song
         >>> songs = Catalogue.from_songs(Song(i, artist_ids=(i[0],)) for i in ("a1", "a2", "b1"))
         >>> split = Split(np.array([0, 2]), np.array([1]), np.array([1]))
         >>> artist_prior(songs, np.array([1.0, 9.0, 0.0]), split).round(2).tolist()

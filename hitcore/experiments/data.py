@@ -7,14 +7,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hitcore.catalogue import Catalogue, Split
+from hitcore.catalogue.songs import Catalogue, Split
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
-from hitcore.experiments.settings import ExperimentConfig
+from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.variants import Variant
 from hitcore.featurestore import FeatureConfig, Features, FeatureStore
-from hitcore.targets import transform_target
-from hitcore.training import TrainingData
-from hitcore.workspace import Workspace
+from hitcore.learning import TrainingData
+from hitcore.networks.targets import transform_target
 
 
 @dataclass(frozen=True, eq=False)

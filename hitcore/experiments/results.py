@@ -4,8 +4,8 @@ A run's folder holds its own small tables; `load_results` joins those of a works
 `export_results` writes them as three files, as they ship with the app. Both are read the same way.
 
 Conventions:
-    metrics: one line per row and fold; the figures of `hitcore.metrics` on the test songs, the
-        parameters chosen on the validation songs, and how and where the run was made.
+    metrics: one line per row and fold; the figures of `hitcore.evaluation.metrics` on the test
+        songs, the parameters chosen on the validation songs, and how and where the run was made.
     predictions: one line per row, fold and song of that fold's validation and test parts;
         `y_true` is the raw hit score, `y_score` the model's output (of any scale).
     history: one line per row, fold and epoch of the chosen member.
@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from hitcore.catalogue import FOLD_KINDS
+from hitcore.catalogue.songs import FOLD_KINDS
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
 from hitcore.experiments.variants import VARIANTS
 from hitcore.files import replacing, write_atomic
-from hitcore.workspace import Workspace
 
 METRICS = ("ndcg", "kendall", "spearman")
 """The paper's three figures, each @10 %."""

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.devices import torch_device
 from hitcore.engines import map_songs
 from hitcore.errors import DataError
 from hitcore.experiments.data import ExperimentSongs, songs_of
 from hitcore.experiments.ledger import Ledger
+from hitcore.experiments.plan import ExperimentConfig, run_config, run_id_of
 from hitcore.experiments.results import DIVISION, load_results
-from hitcore.experiments.settings import ExperimentConfig, run_config, run_id_of
-from hitcore.experiments.training_runs import Bench, Run, do_runs
+from hitcore.experiments.runs import Bench, Run, do_runs
 from hitcore.experiments.variants import Variant, with_parts
-from hitcore.workspace import Workspace
 
 N_TRIES = 3
 """A run whose worker has died this many times is not handed out again."""

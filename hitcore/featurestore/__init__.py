@@ -7,7 +7,7 @@ setting makes a new folder.
 """
 
 from hitcore.featurestore.build import BuildReport, Progress, build_features
-from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.featurestore.sounds import read_source
 from hitcore.featurestore.store import Features, FeatureStore
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from hitcore.audio import Waveform
 from hitcore.errors import DataError, HitcoreError, WeightsError
 from hitcore.features import fit_frames, log_mel
-from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.featurestore.sounds import ReadSong, Sound, sound_of
 from hitcore.featurestore.store import digest_of, read_sidecar
 from hitcore.files import replacing, sha256_of, write_atomic

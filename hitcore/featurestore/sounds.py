@@ -16,7 +16,7 @@ import fsspec
 from hitcore.audio import DecodeLimits, Waveform, decode, load_audio
 from hitcore.demo import waveform_of
 from hitcore.errors import AudioError, DataError
-from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.files import sha256_of
 from hitcore.highlights import find_highlight
 

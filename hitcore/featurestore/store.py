@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
-from hitcore.featurestore.settings import FeatureConfig
+from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.files import replacing, sha256_of, write_atomic
-from hitcore.workspace import Workspace
 
 INDEX_COLUMNS = (
     "song_id",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hitcore.features import MUSICNN_MEL, log_mel
-from hitcore.taggers.strongest import strongest_over_bins
+from hitcore.taggers.maxpool import strongest_over_bins
 from hitcore.taggers.threads import map_parts
 
 N_MELS, N_FRAMES = 96, 187

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hitcore import files
 from hitcore.errors import ParameterError, WeightsError
 from hitcore.weights.obtain import Files, from_local, from_network
 from hitcore.weights.registry import REGISTRY, NamedWeights, SourceFile, registered
@@ -51,7 +52,7 @@ __all__ = [
     "verify",
 ]
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "models"
+ASSETS = files.ASSETS / "models"
 
 
 def cache_folder() -> Path:

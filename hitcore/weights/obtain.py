@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hitcore.errors import WeightsError
 from hitcore.files import sha256_of
-from hitcore.weights.checkpoints import MAX_BYTES
+from hitcore.weights.foreign import MAX_BYTES
 from hitcore.weights.registry import NamedWeights, SourceFile, Wheel
 
 Files = Callable[[NamedWeights], dict[str, bytes]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hitcore.errors import ParameterError, WeightsError
-from hitcore.weights.checkpoints import Tensors, read_npz, read_tensor_bundle
+from hitcore.weights.foreign import Tensors, read_npz, read_tensor_bundle
 
 Contents = Mapping[str, bytes]
 Reader = Callable[[str, Contents], tuple[Tensors, dict[str, Any]]]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hitcore.errors import WeightsError
 from hitcore.files import write_atomic
-from hitcore.weights.checkpoints import Tensors
+from hitcore.weights.foreign import Tensors
 
 DESCRIPTION = ("title", "kind", "trained_on", "source", "licence", "limits")
 

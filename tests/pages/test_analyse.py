@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from hitcore import analysis, weights
+from hitcore import weights
+from hitcore.analysis.song import song as analysis
 from hitcore.audio import Waveform, encode
 from hitcore.taggers import Taggram
-from ui import songs, tagpairs, uploads
-from ui.tagpairs import TagPairs
+from ui.analyse import songs, tagpairs
+from ui.analyse.tagpairs import TagPairs
+from ui.server import uploads
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "analyse.py"
 WORDS = {

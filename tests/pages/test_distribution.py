@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from hitcore.catalogue import Catalogue, transform_target
-from hitcore.longtail import long_tail
-from hitcore.playcounts import ScoreReport
-from hitcore.tailfits import fit_log_normal, fit_power_law
-from hitcore.workspace import Workspace
-from ui import distribution, distributioncharts, loaders, songdays, studies
+from hitcore.catalogue.songs import Catalogue, transform_target
+from hitcore.catalogue.workspace import Workspace
+from hitcore.plays.hitscores import ScoreReport
+from hitcore.plays.longtail import long_tail
+from hitcore.plays.tailfits import fit_log_normal, fit_power_law
+from ui.distribution import charts as distributioncharts
+from ui.distribution import choices, songdays, studies
+from ui.frame import loaders
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "distribution.py"
 START = pd.Timestamp("2016-01-01")
@@ -331,9 +333,9 @@ def test_options_are_offered_by_frequency_and_years_by_age() -> None:
     songs = pd.DataFrame(
         {"artist": ["b", "a", "b", ""], "year": pd.array([2015, 2017, None, 2016])}
     )
-    assert distribution.options_of(songs, "artist") == ["b", "a"]
-    assert distribution.options_of(songs, "year") == [2017, 2016, 2015]
-    assert distribution.options_of(songs, "genre") == []
+    assert choices.options_of(songs, "artist") == ["b", "a"]
+    assert choices.options_of(songs, "year") == [2017, 2016, 2015]
+    assert choices.options_of(songs, "genre") == []
 
 
 def test_stored_names_never_carry_a_path(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ import pytest
 from planted import planted_workspace
 from streamlit.testing.v1 import AppTest
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.experiments import ExperimentConfig, export_results, load_results, run_experiment
-from hitcore.training import TrainConfig
-from hitcore.workspace import Workspace
-from ui import compare, jobs, loaders, page, songs, uploads
-from ui.jobs import Job
+from hitcore.learning import TrainConfig
+from ui.analyse import songs
+from ui.compare import rows as compare
+from ui.frame import loaders, page
+from ui.server import jobs, uploads
+from ui.server.jobs import Job
 
 PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
 

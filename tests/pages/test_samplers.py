@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from hitcore.catalogue import Catalogue
+from hitcore.catalogue.songs import Catalogue
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError
 from hitcore.experiments import Results, export_results
-from hitcore.workspace import Workspace
-from ui import loaders, samplers
+from ui.frame import loaders
+from ui.samplers import pairs as samplers
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "samplers.py"
 

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.web.server.server_util import get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from ui.access import policy, policy_of
-from ui.gate import Gate
+from ui.server.access import policy, policy_of
+from ui.server.gate import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTH = {"cookie_secret": 32 * "?", "redirect_uri": "http://127.0.0.1:1/oauth2callback"}

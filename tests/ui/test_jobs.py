@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import ParameterError
-from hitcore.workspace import Workspace
-from ui import jobs
-from ui.jobs import Job
+from ui.server import jobs
+from ui.server.jobs import Job
 
 JOB = Job("table1", ("c",), folds=3, epochs=1, grid="one")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hitcore.errors import HitcoreError
-from ui.uploads import UploadStore, browser_token
+from ui.server.uploads import UploadStore, browser_token
 
 
 def test_an_upload_stands_under_its_hash_and_nowhere_else(tmp_path: Path) -> None:
@@ -84,6 +84,6 @@ def test_what_cannot_be_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ui.uploads.write_atomic", full)
+    monkeypatch.setattr("ui.server.uploads.write_atomic", full)
     with pytest.raises(HitcoreError, match=r"the server \(No space left on device\)"):
         UploadStore(tmp_path).put("me", b"sound")

@@ -1,0 +1,385 @@
+"""The one door: a song in, its report out.
+
+A report holds what a person wants to know of one song: where its highlight is and why, its tags,
+and what each model says of it, with the model's own terms. Every model gets the clip, the mel
+preset and the tags (by name, in its order) that it was trained on.
+
+Conventions:
+    times: seconds of the song; the highlight is half-open, `[start, end)`.
+    share: of all plays of a day, 0 to 1.
+
+References:
+    Figure 2 of the paper; sections 2.4 and 2.5.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hitcore import weights
+from hitcore.analysis.report import ModelScore, SongReport, envelope_of
+from hitcore.audio import AudioInfo, Waveform, decode
+from hitcore.errors import HitcoreError, ParameterError, WeightsError
+from hitcore.features import MEL_PRESETS, fit_frames, log_mel
+from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
+from hitcore.networks.models import HitModel, load_model
+from hitcore.taggers import Taggram, load_tagger
+
+__all__ = [
+    "ModelScore",
+    "SongReport",
+    "analyse",
+    "clip_taggram",
+    "default_models",
+    "evidence_of",
+    "highlight_clip",
+    "whole_taggram",
+]
+
+HIGHLIGHT_S = 30.0
+"""Length of the highlight, seconds."""
+
+SAMPLE_RATE = 22_050
+"""Rate at which songs are analysed, Hz."""
+
+N_WINDOWS = 3
+"""Windows of one method that a report knows: the highlight and the next best."""
+
+BY_HAND = "by hand"
+"""The method's name where a person chose the window."""
+
+DEFAULT_TAGGER = "musicnn-mtt"
+PUBLISHED = "kkbox-ret30"
+DEFAULT_DEMO = "demo-j"
+
+TAGGER_RATE = 16_000
+"""Rate at which taggers hear, Hz."""
+
+OnStage = Callable[[str, float], None]
+
+
+def analyse(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    models: Sequence[str] | None = None,
+    highlight: str | tuple[float, float] | None = None,
+    tagger: str = DEFAULT_TAGGER,
+    *,
+    name: str | None = None,
+    on_stage: OnStage | None = None,
+) -> SongReport:
+    """The report of one song.
+
+    Args:
+        source: A path, the content of a sound file, or an open binary file.
+        models: Names of models; None for those that are installed among the published network
+            and the demo ensemble.
+        highlight: A method of `hitcore.highlights`, a window `(start, end)` in seconds chosen by
+            hand, or None for the default method.
+        tagger: The tagger whose tags the report shows.
+        name: What the song is called where its tags do not say; None for the file's name.
+        on_stage: Called with each stage's name and the fraction done before it.
+
+    Raises:
+        AudioError: the file cannot be read within the limits.
+        ParameterError: an unknown model, tagger or method, or a window outside the song.
+        WeightsError: a model that was asked for by name is not installed.
+
+    Example:
+        >>> from hitcore.audio import encode
+        >>> tone = encode(Waveform(np.sin(np.arange(40 * 8000) / 9).astype("float32"), 8000))
+        >>> report = analyse(tone, models=[], highlight="middle")    # doctest: +SKIP
+        >>> report.highlight.start, report.highlight.end             # doctest: +SKIP
+        (5.0, 35.0)
+    """
+    say = on_stage or _silence
+    label = name or _name_of(source)
+    content = _content_of(source)
+    with _named(label, "decoding"):
+        say("Decoding", 0.0)
+        decoded = decode(source if content is None else content, SAMPLE_RATE)
+    song = decoded.waveform
+    with _named(label, "finding the highlight"):
+        say("Finding the highlight", 0.3)
+        chosen, *others = _highlights(song, highlight)
+        clip = song.crop(chosen.start, chosen.end)
+    with _named(label, "hearing the tags"):
+        say("Hearing the tags", 0.5)
+        taggram = load_tagger(tagger).tag(clip)
+    with _named(label, "scoring"):
+        say("Scoring", 0.8)
+        scores, notes = _scores(clip, models, {tagger: taggram})
+    say("Done", 1.0)
+    return SongReport(
+        name=label,
+        title=decoded.info.title,
+        artist=decoded.info.artist,
+        content_hash=_hash_of(source, content),
+        info=decoded.info,
+        highlight=chosen,
+        alternatives=tuple((other.start, other.end) for other in others),
+        tagger=tagger,
+        taggram=taggram,
+        scores=tuple(scores),
+        flags=_flags(decoded.info, chosen),
+        notes=tuple(notes),
+        envelope=envelope_of(song.samples),
+        source_path=Path(source) if isinstance(source, str | os.PathLike) else None,
+    )
+
+
+def highlight_clip(
+    source: str | os.PathLike[str] | bytes | BinaryIO, start: float, end: float
+) -> Waveform:
+    """The sound of `[start, end)` at the file's own rate, for listening.
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    return decode(source, None, segment=(start, end)).waveform
+
+
+def evidence_of(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    methods: Sequence[str],
+    *,
+    on_stage: OnStage | None = None,
+) -> list[Evidence]:
+    """What several highlight methods see in a song, to be drawn together.
+
+    Raises:
+        AudioError: the file cannot be read.
+        ParameterError: an unknown method.
+    """
+    say = on_stage or _silence
+    say("Decoding", 0.0)
+    song = decode(source, SAMPLE_RATE).waveform
+    found = []
+    for i, method in enumerate(methods):
+        say(f"Comparing the methods: {method}", 0.4 + 0.6 * i / len(methods))
+        found.append(find_evidence(song, method))
+    return found
+
+
+def clip_taggram(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    window: tuple[float, float],
+    tagger: str = DEFAULT_TAGGER,
+    *,
+    on_stage: OnStage | None = None,
+) -> Taggram:
+    """The tags of one passage, such as the highlight; the same as a report by this tagger has.
+
+    Raises:
+        AudioError: the file cannot be read.
+        WeightsError: the tagger is not installed.
+    """
+    say = on_stage or _silence
+    say("Decoding", 0.0)
+    clip = decode(source, SAMPLE_RATE).waveform.crop(*window)
+    say(f"Hearing the tags by {tagger}", 0.5)
+    return load_tagger(tagger).tag(clip)
+
+
+def whole_taggram(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    tagger: str = DEFAULT_TAGGER,
+    *,
+    on_stage: OnStage | None = None,
+) -> Taggram:
+    """The tags of the whole song over time.
+
+    Raises:
+        AudioError: the file cannot be read.
+        WeightsError: the tagger is not installed.
+    """
+    say = on_stage or _silence
+    say("Decoding", 0.0)
+    song = decode(source, TAGGER_RATE).waveform
+    say("Hearing the whole song", 0.3)
+    return load_tagger(tagger).tag(song)
+
+
+def default_models() -> tuple[list[str], list[str]]:
+    """The installed models that a report shows by default, and notes on those that are not."""
+    names, notes = [], []
+    if weights.is_installed(PUBLISHED) and weights.is_installed("jynet"):
+        names.append(PUBLISHED)
+    else:
+        notes.append(
+            f"The published network ({PUBLISHED}) is not installed: {_how_to_get_published()}"
+        )
+    if DEFAULT_DEMO in weights.packaged():
+        names.append(DEFAULT_DEMO)
+    return names, notes
+
+
+# --- the stages ----------------------------------------------------------------------------------
+
+
+def _highlights(song: Waveform, choice: str | tuple[float, float] | None) -> list[Highlight]:
+    """The highlight that is rated, then the next best windows."""
+    method = choice if isinstance(choice, str) else None
+    found = find_highlights(song, N_WINDOWS, method, length_s=HIGHLIGHT_S)
+    if choice is None or isinstance(choice, str):
+        return found
+    start, end = float(choice[0]), float(choice[1])
+    if not 0 <= start < end <= song.duration_s + 1e-6:
+        raise ParameterError(
+            f"the window {start:g} to {end:g} s is outside the song (0 to {song.duration_s:.1f} s)"
+        )
+    by_hand = replace(found[0], start=start, end=end, method=BY_HAND, confident=True, note="")
+    return [by_hand, *found]
+
+
+def _scores(
+    clip: Waveform, models: Sequence[str] | None, known: dict[str, Taggram]
+) -> tuple[list[ModelScore], list[str]]:
+    names, notes = (list(models), []) if models is not None else default_models()
+    scores: list[ModelScore] = []
+    for model_name in names:
+        model = _model(model_name)
+        scores.append(_score(model, clip, known))
+    return scores, notes
+
+
+def _score(model: HitModel, clip: Waveform, known: dict[str, Taggram]) -> ModelScore:
+    spec = model.spec
+    mel = _mel_of(clip, spec.mel, spec.n_frames) if spec.mel is not None else None
+    tags = _tags_of(clip, spec.tagger, spec.tag_names, known) if spec.tag_names else None
+    with torch.inference_mode():
+        output = model(mel, tags)
+        folds = model.fold_scores(mel, tags)[:, 0].double().numpy()
+    share = model.share(float(output.score[0]))
+    rank = model.reference.percentile_rank(folds) if model.reference is not None else None
+    if rank is not None:
+        share = np.asarray(rank.share)
+    return ModelScore(
+        model=spec.name,
+        title=spec.title or spec.name,
+        provenance=spec.provenance,
+        demo=spec.demo,
+        score=float(output.score[0]),
+        share=None if share is None else float(share),
+        audio_score=_first(output.audio_score),
+        tag_score=_first(output.tag_score),
+        fold_scores=tuple(float(value) for value in folds),
+        mixes=_mixes(spec.name, mel, tags),
+        percentile_rank=rank,
+        frame_scores=_frames(output.frame_scores),
+    )
+
+
+def _mixes(name: str, mel: torch.Tensor | None, tags: torch.Tensor | None) -> dict[str, float]:
+    """The published network's share under both ways of mixing."""
+    if name != PUBLISHED:
+        return {}
+    found = {}
+    for mix in ("published", "trained"):
+        model = _model(name, mix)
+        with torch.inference_mode():
+            share = model.share(float(model(mel, tags).score[0]))
+        assert share is not None, "the published network rates on a scale"
+        found[mix] = float(share)
+    return found
+
+
+def _mel_of(clip: Waveform, preset: str, n_frames: int) -> torch.Tensor:
+    config = MEL_PRESETS[preset]
+    at_rate = clip.resample(config.sample_rate)
+    return fit_frames(log_mel(at_rate.samples, config), n_frames)[None]
+
+
+def _tags_of(
+    clip: Waveform, tagger: str | None, names: tuple[str, ...], known: dict[str, Taggram]
+) -> torch.Tensor:
+    """The tags that a model takes, in its order."""
+    assert tagger is not None, "a model with tags names its tagger"
+    if tagger not in known:
+        known[tagger] = load_tagger(tagger).tag(clip)
+    taggram = known[tagger]
+    by_name = dict(zip(taggram.tag_names, taggram.mean(), strict=True))
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise WeightsError(f"{tagger} does not know the tags {', '.join(missing)}")
+    return torch.tensor([[float(by_name[name]) for name in names]], dtype=torch.float32)
+
+
+@lru_cache(maxsize=32)
+def _model(name: str, mix: str | None = None) -> HitModel:
+    """A model, read once."""
+    return load_model(name, mix=mix)  # type: ignore[arg-type]
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _silence(stage: str, fraction: float) -> None:
+    """Where nobody wants to know the stage."""
+
+
+class _named:
+    """Adds the song and the stage to an error that passes through."""
+
+    def __init__(self, name: str, stage: str) -> None:
+        self._name, self._stage = name, stage
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HitcoreError):
+            raise type(error)(f"{self._name}: {error}") from error
+
+
+def _name_of(source: object) -> str:
+    if isinstance(source, str | os.PathLike):
+        return Path(source).name
+    return Path(str(getattr(source, "name", "song"))).name
+
+
+def _content_of(source: object) -> bytes | None:
+    """The bytes of an open file, read once; None for what can be read again."""
+    if isinstance(source, str | os.PathLike | bytes):
+        return None
+    return bytes(source.read())  # type: ignore[attr-defined]
+
+
+def _hash_of(source: object, content: bytes | None) -> str:
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    data = content if content is not None else source
+    assert isinstance(data, bytes)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _flags(info: AudioInfo, highlight: Highlight) -> tuple[str, ...]:
+    flags = list(info.flags)
+    if info.duration_s < HIGHLIGHT_S:
+        flags.append("shorter than 30 s")
+    if not highlight.confident and info.duration_s > HIGHLIGHT_S:
+        flags.append("no clear highlight")
+    return tuple(flags)
+
+
+def _first(values: torch.Tensor | None) -> float | None:
+    return None if values is None else float(values[0])
+
+
+def _frames(values: torch.Tensor | None) -> NDArray[np.float64] | None:
+    return None if values is None else values[0].double().numpy()
+
+
+def _how_to_get_published() -> str:
+    names = (PUBLISHED, "jynet")
+    absent = [name for name in names if not weights.is_installed(name)]
+    commands = " and ".join(f"`hitcore weights fetch {name}`" for name in absent)
+    return f"run {commands}, or `hitcore weights import NAME PATH` with a local copy."

@@ -1,0 +1,143 @@
+"""A workspace of one's own songs: a folder of sound files and a play log become a catalogue.
+
+Which file is whose sound is said by a column `source` in the table of songs (a path below the
+folder), or found by name: the file `<song_id>.<anything>` anywhere below it, leading zeros of a
+number apart, so that `000/000002.mp3` is song 2 of the Free Music Archive. Songs without a file are
+left out and counted; they still count in every day's total, for a share is a share of all plays.
+
+Nothing is copied: `audio` in the workspace is a link to the folder.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hitcore.catalogue.workspace import Workspace, new_workspace
+from hitcore.errors import DataError
+from hitcore.files import replacing
+from hitcore.plays.hitscores import daily_shares, hit_scores, read_log, score_report
+from hitcore.plays.readers import OnError, Progress
+
+
+@dataclass(frozen=True)
+class OwnCatalogue:
+    """A finished workspace, and what became of the songs."""
+
+    workspace: Workspace
+    n_songs: int
+    """Songs with a sound file: those of the workspace."""
+    n_silent: int
+    """Songs of the table or the log without one, which were left out."""
+    n_scored: int
+    """Songs of the workspace with a defined hit score: those that models learn from."""
+    notes: tuple[str, ...]
+    """What was read, and what about the scores is undefined or odd; in sentences."""
+
+
+def create(
+    path: str | os.PathLike[str],
+    plays: Sequence[str | os.PathLike[str]],
+    audio: str | os.PathLike[str],
+    songs: str | os.PathLike[str] | None = None,
+    *,
+    format: str | None = None,
+    definition: str = "day:60",
+    mapping: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    progress: Progress | None = None,
+) -> OwnCatalogue:
+    """A new workspace of one's own songs; it appears under its name when it is complete.
+
+    Args:
+        path: A new or empty folder.
+        plays: Files of one play log.
+        audio: The folder that the sound files are in, at any depth.
+        songs: A table of songs, `song_id` and what is known of them; None for the log's own.
+        format: Of the log; None to find out from its content.
+        definition: Of the hit score.
+        mapping: For tables of one's own, canonical name to column name.
+        on_error: "raise", or "skip" to leave out and count rows that cannot be right.
+        progress: Called with the bytes of the log read and the bytes there are.
+
+    Raises:
+        DataError: the log or the table cannot be right, no song has a sound file, two files have
+            one song's name, or the folder is not empty or cannot be written.
+        ParameterError: an unknown definition or format.
+    """
+    folder = Path(audio).expanduser().resolve()
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: give the one with the sound files")
+    log, table = read_log(
+        plays, songs, format, mapping=mapping, on_error=on_error, progress=progress
+    )
+    if table is None:
+        raise DataError("the log names songs by their ids only: give a table of songs as well")
+    report = score_report(log, table, definition)
+    scores = hit_scores(log, table, definition)
+    listed = _with_sources(table.to_pandas(), folder)
+    heard = listed[listed["source"] != ""].reset_index(drop=True)
+    if heard.empty:
+        raise DataError(
+            f"none of {len(listed):,} songs has a file below {folder}: name the files by song_id, "
+            "or give each song's file in a column `source` of the table of songs"
+        )
+    scores = scores[scores["song_id"].isin(heard["song_id"])].reset_index(drop=True)
+    with new_workspace(path) as workspace:
+        _write(heard, workspace.songs)
+        _write(scores, workspace.hit_scores)
+        if log.kind != "totals":
+            shares = daily_shares(log, list(heard["song_id"]))
+            _write(shares, workspace.daily_shares / "part-0.parquet")
+        workspace.audio.symlink_to(folder, target_is_directory=True)
+    return OwnCatalogue(
+        Workspace.open(path),
+        n_songs=len(heard),
+        n_silent=len(listed) - len(heard),
+        n_scored=int(scores["hit_score"].notna().sum()),
+        notes=(*log.report.lines(), *report.lines()),
+    )
+
+
+def _with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The table with each song's file in `source`, empty where it has none."""
+    if "source" in songs.columns:
+        given = songs["source"].fillna("").astype(str)
+        return songs.assign(
+            source=[name if name and (folder / name).is_file() else "" for name in given]
+        )
+    files = _files_by_name(folder)
+    return songs.assign(source=[files.get(_name(song), "") for song in songs["song_id"]])
+
+
+def _files_by_name(folder: Path) -> dict[str, str]:
+    """Paths below the folder by the name that a song of theirs would have."""
+    found: dict[str, str] = {}
+    for place in sorted(folder.rglob("*")):
+        if place.name.startswith(".") or not place.is_file():
+            continue
+        relative = place.relative_to(folder).as_posix()
+        other = found.setdefault(_name(place.stem), relative)
+        if other != relative:
+            raise DataError(
+                f"{other} and {relative} are both named as one song: say which is its sound in a "
+                "column `source` of the table of songs"
+            )
+    return found
+
+
+def _name(text: str) -> str:
+    """A name by which a song and its file are the same: of numbers, the number."""
+    return str(int(text)) if text.isascii() and text.isdigit() else text
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    document: Any = pa.Table.from_pandas(table, preserve_index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        pq.write_table(document, temporary, compression="zstd")

@@ -1,0 +1,111 @@
+"""The settings of an experiment, and the configuration and id of each of its runs."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hitcore.catalogue.songs import FOLD_KINDS, FoldKind
+from hitcore.errors import ParameterError
+from hitcore.experiments.variants import Grid, Variant
+from hitcore.featurestore import FeatureConfig
+from hitcore.highlights import DEFAULT_METHOD
+from hitcore.learning import TrainConfig
+from hitcore.networks.targets import TARGET_TRANSFORMS, TargetTransform
+
+FORMAT = 1
+"""Raised when the same settings would give other results."""
+
+
+def _training() -> TrainConfig:
+    """A batch of 16 gives up to 120 pairs at once; more epochs than this rarely helped."""
+    return TrainConfig(batch_size=16, learning_rate=0.01, max_epochs=20, patience=6)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """How the rows are run; the same for all of them.
+
+    Example:
+        >>> ExperimentConfig(n_folds=3).fold_kind
+        'song'
+    """
+
+    n_folds: int = 10
+    """Folds; each song is tested in one of them."""
+    fold_kind: FoldKind = "song"
+    """Song-disjoint as in the paper, or artist-disjoint."""
+    seed: int = 0
+    """Of the folds, and of everything random in training."""
+    segment: str = DEFAULT_METHOD
+    """The highlight method of the rows with HL-30."""
+    tagger: str = "musicnn-mtt"
+    """Whose tags the rows with tags use."""
+    target: TargetTransform = "neg_inv_log10"
+    """What the networks learn in place of a share."""
+    grid: Grid = field(default_factory=Grid)
+    """What is tried on the validation songs."""
+    training: TrainConfig = field(default_factory=_training)
+    """How each model is trained."""
+
+    def __post_init__(self) -> None:
+        if self.n_folds < 3:
+            raise ParameterError(f"n_folds is {self.n_folds}: at least 3 are needed")
+        if self.fold_kind not in FOLD_KINDS:
+            raise ParameterError(f"fold_kind {self.fold_kind!r}: one of {', '.join(FOLD_KINDS)}")
+        if self.target not in TARGET_TRANSFORMS:
+            raise ParameterError(f"target {self.target!r}: one of {', '.join(TARGET_TRANSFORMS)}")
+
+    def features_of(self, row: Variant) -> FeatureConfig | None:
+        """The feature store that a row needs; None where it uses no sound."""
+        if row.segment is None:
+            return None
+        segments = {"middle": "middle", "highlight": self.segment, "attention": "attention"}
+        return FeatureConfig(segment=segments[row.segment], tagger=self.tagger)
+
+    def training_of(self, row: Variant) -> TrainConfig:
+        """The training settings of a row."""
+        if row.objective != "listwise":
+            return self.training
+        return TrainConfig(**{**asdict(self.training), "objective": "listwise"})
+
+
+def run_config(
+    row: Variant, fold: int, config: ExperimentConfig, catalogue_hash: str
+) -> dict[str, Any]:
+    """Everything that decides the outcome of one run, as JSON values."""
+    features = config.features_of(row)
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "row": row.row,
+        "variant": asdict(row) | {"paper": None, "title": ""},
+        "fold": fold,
+        "n_folds": config.n_folds,
+        "fold_kind": config.fold_kind,
+        "seed": config.seed,
+        "target": config.target,
+        "catalogue": catalogue_hash,
+        "features": features.fingerprint if features is not None else None,
+    }
+    if row.trains:
+        document["points"] = [asdict(point) for point in config.grid.points(row)]
+        training = asdict(config.training_of(row))
+        # These change the speed of a run, not its outcome.
+        for name in ("stack_size", "memory_limit_bytes", "checkpoint_interval_s"):
+            training.pop(name)
+        document["training"] = training
+    if row.fuses:
+        document["fusion_weights"] = list(config.grid.fusion_weights)
+    plain: dict[str, Any] = json.loads(json.dumps(document, sort_keys=True, default=str))
+    return plain
+
+
+def run_id_of(config: dict[str, Any], parts: tuple[str, ...] = ()) -> str:
+    """The id of a run: the hash of its configuration (and of its parts', for a fusion).
+
+    Example:
+        >>> run_id_of({"row": "a"}) == run_id_of({"row": "a"}) != run_id_of({"row": "b"})
+        True
+    """
+    text = json.dumps({"config": config, "parts": list(parts)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,377 @@
+"""One group of runs of a row: train all their grid points at once, choose, measure, write.
+
+A run is one row on one fold. Its grid points are members of one stack; the best on the validation
+songs (nDCG@10 %, ties by Kendall) is kept, and its test songs are looked at once, by it alone.
+"""
+
+import errno
+import math
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hitcore import __version__
+from hitcore.catalogue.songs import Split
+from hitcore.catalogue.workspace import Workspace
+from hitcore.errors import DataError, HitcoreError, UndefinedMetricWarning
+from hitcore.evaluation.metrics import evaluate, kendall_at, ndcg_at
+from hitcore.experiments.baselines import artist_prior, release_year
+from hitcore.experiments.data import ExperimentSongs, tag_names, training_data
+from hitcore.experiments.ledger import Ledger
+from hitcore.experiments.plan import ExperimentConfig
+from hitcore.experiments.results import write_table
+from hitcore.experiments.variants import GridPoint, Variant
+from hitcore.files import write_atomic
+from hitcore.learning import (
+    Member,
+    MemberResult,
+    Progress,
+    TrainingData,
+    choose_weight,
+    fit_stack,
+    fuse,
+)
+from hitcore.networks.models import ModelSpec, save_model
+
+Floats = NDArray[np.float64]
+NETWORK_CLASSES = {"cnn": "HitCNN", "inception": "InceptionCNN", "linear": "LinearRater"}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One row on one fold."""
+
+    run_id: str
+    """The hash of its configuration."""
+    row: Variant
+    """What is run."""
+    fold: int
+    """On which fold."""
+    config: dict[str, Any]
+    """What the id is the hash of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Where and on what runs are made."""
+
+    workspace: Workspace
+    songs: ExperimentSongs
+    config: ExperimentConfig
+    ledger: Ledger
+    device: str = "cpu"
+    should_stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[Sequence[Run], float, str], None] = lambda runs, fraction, text: None
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What a run found."""
+
+    scores: Floats
+    """The chosen model's output for all songs."""
+    chosen: dict[str, float]
+    """The parameters chosen on the validation songs."""
+    history: pd.DataFrame
+    """Losses by epoch of the chosen member."""
+    result: MemberResult | None = None
+    """The chosen member, where one was trained."""
+
+
+def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
+    """Make runs of one row that are taken in the ledger, and say there how they ended.
+
+    Raises:
+        DataError: the disk is full or cannot be written; the runs are given back.
+    """
+    start = time.monotonic()
+    try:
+        findings = _findings(bench, runs)
+        for run, finding in findings.items():
+            elapsed = (time.monotonic() - start) / len(findings)
+            _write(bench, run, finding, elapsed)
+            bench.ledger.finish(
+                run.run_id, duration_s=elapsed, device=bench.device, code_version=__version__
+            )
+        for run in runs:
+            if run not in findings:
+                bench.ledger.give_back(run.run_id, cancelled=bench.ledger.cancelling(run.run_id))
+    except HitcoreError as error:
+        for run in runs:
+            bench.ledger.fail(run.run_id, " ".join(str(error).split()))
+    except OSError as error:
+        for run in runs:
+            bench.ledger.give_back(run.run_id)
+        raise _disk_error(error, bench.workspace) from error
+    except BaseException:
+        for run in runs:
+            bench.ledger.give_back(run.run_id)
+        raise
+
+
+def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding]:
+    row = runs[0].row
+    if row.trains:
+        return _trained(bench, row, runs)
+    make = _fused if row.network == "fusion" else _prior
+    return {run: make(bench, run) for run in runs}
+
+
+# --- rows that train -----------------------------------------------------------------------------
+
+
+def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Finding]:
+    """All grid points of all these folds as one stack; empty where it was asked to stop."""
+    features = bench.config.features_of(row)
+    data = training_data(bench.workspace, bench.songs, features, bench.config.target)
+    points = bench.config.grid.points(row)
+    members = [_member(bench, row, run.fold, point) for run in runs for point in points]
+    stopper = _Stopper(bench, runs)
+
+    def show(progress: Progress) -> None:
+        text = progress.message or f"epoch {progress.epoch}"
+        bench.on_progress(runs, progress.fraction, text)
+
+    result = fit_stack(
+        data,
+        members,
+        bench.config.training_of(row),
+        device=bench.device,
+        checkpoint_dir=_work_folder(bench.workspace, runs),
+        progress=show,
+        should_stop=stopper,
+    )
+    if not result.finished:
+        return {}
+    found = {}
+    for i, run in enumerate(runs):
+        candidates = result.members[i * len(points) : (i + 1) * len(points)]
+        split = bench.songs.folds[run.fold]
+        best = _best(candidates, data, split)
+        found[run] = Finding(
+            candidates[best].scores.astype(np.float64),
+            asdict(points[best]) | {"best_epoch": candidates[best].best_epoch},
+            pd.DataFrame([asdict(record) for record in candidates[best].history]),
+            candidates[best],
+        )
+    return found
+
+
+def _member(bench: Bench, row: Variant, fold: int, point: GridPoint) -> Member:
+    split = bench.songs.folds[fold]
+    settings: dict[str, Any] = {}
+    if row.objective == "multi":
+        settings = {"margin": point.margin, "rank_weight": point.rank_weight}
+    if row.objective == "listwise":
+        settings = {"rank_weight": 1.0, "sampler": "naive"}
+    return Member(
+        **{
+            "train": split.train,
+            "valid": split.valid,
+            "test": split.test,
+            "audio": None if row.network == "tags" else row.network,
+            "use_tags": row.tags,
+            "sampler": row.sampler,
+            "tag_weight": point.tag_weight,
+            "seed": bench.config.seed * 1000 + fold,
+            "name": f"row {row.row}, fold {fold}",
+            **settings,
+        }
+    )
+
+
+def _best(candidates: Sequence[MemberResult], data: TrainingData, split: Split) -> int:
+    """The grid point that ranks the validation songs best: nDCG@10 %, ties by Kendall."""
+    truth = np.asarray(data.hit_scores)[split.valid]
+
+    def standing(candidate: MemberResult) -> tuple[float, float]:
+        scores = candidate.scores[split.valid].astype(np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            figures = (ndcg_at(truth, scores), kendall_at(truth, scores))
+        ndcg, kendall = (-math.inf if math.isnan(f) else round(f, 12) for f in figures)
+        return ndcg, kendall
+
+    return max(range(len(candidates)), key=lambda i: standing(candidates[i]))
+
+
+class _Stopper:
+    """Whether to stop: asked by the caller, or cancelled in the ledger (looked up now and then)."""
+
+    INTERVAL_S = 1.0
+
+    def __init__(self, bench: Bench, runs: Sequence[Run]) -> None:
+        self._bench, self._runs = bench, runs
+        self._next = 0.0
+        self._answer = False
+
+    def __call__(self) -> bool:
+        if self._bench.should_stop():
+            return True
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self.INTERVAL_S
+            self._answer = any(self._bench.ledger.cancelling(run.run_id) for run in self._runs)
+        return self._answer
+
+
+# --- rows that do not ----------------------------------------------------------------------------
+
+
+def _prior(bench: Bench, run: Run) -> Finding:
+    data = training_data(bench.workspace, bench.songs, None, bench.config.target)
+    rule = artist_prior if run.row.network == "artist-prior" else release_year
+    split = bench.songs.folds[run.fold]
+    scores = rule(bench.songs.catalogue, np.asarray(data.y, np.float64), split)
+    return Finding(scores, {}, pd.DataFrame())
+
+
+def _fused(bench: Bench, run: Run) -> Finding:
+    """The weighted mean of two finished rows on this fold, the weight from validation."""
+    assert run.row.fuses is not None, "a fusion names its rows"
+    ab, artist = (_scores_of(bench, run.config["parts"][part]) for part in run.row.fuses)
+    split = bench.songs.folds[run.fold]
+    truth = bench.songs.catalogue.hit_scores
+    weight = choose_weight(
+        ab[split.valid],
+        artist[split.valid],
+        truth[split.valid],
+        weights=bench.config.grid.fusion_weights,
+    )
+    return Finding(fuse(ab, artist, weight), {"fusion_weight": weight}, pd.DataFrame())
+
+
+def _scores_of(bench: Bench, run_id: str) -> Floats:
+    """A finished run's scores for its validation and test songs; NaN for the others."""
+    path = bench.workspace.run_folder(run_id) / "predictions.parquet"
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"a fused row needs run {run_id}, which has no predictions") from error
+    scores = table.set_index("song_id")["y_score"].reindex(bench.songs.catalogue.song_ids)
+    return np.asarray(scores, dtype=np.float64)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def _write(bench: Bench, run: Run, finding: Finding, duration_s: float) -> None:
+    """Write a run's folder under a temporary name, then give it its own; last, drop its work."""
+    import json
+
+    folder = bench.workspace.run_folder(run.run_id)
+    unfinished = folder.with_name(f".{run.run_id}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write_table(_metrics(bench, run, finding, duration_s), unfinished / "metrics.parquet")
+    write_table(_predictions(bench, run, finding), unfinished / "predictions.parquet")
+    write_table(_history(run, finding), unfinished / "history.parquet")
+    if finding.result is not None:
+        _write_model(bench, run, finding.result, unfinished / "model.safetensors")
+    write_atomic(unfinished / "config.json", json.dumps(run.config, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(unfinished, folder)
+    shutil.rmtree(_work_folder(bench.workspace, [run]), ignore_errors=True)
+
+
+def _metrics(bench: Bench, run: Run, finding: Finding, duration_s: float) -> pd.DataFrame:
+    split = bench.songs.folds[run.fold]
+    truth = bench.songs.catalogue.hit_scores
+    with warnings.catch_warnings():
+        # A row that gives all songs one score has no τ and ρ: NaN in the table says so.
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        test = evaluate(truth[split.test], finding.scores[split.test])
+        valid = evaluate(truth[split.valid], finding.scores[split.valid])
+    line: dict[str, Any] = {"row": run.row.row, "fold": run.fold, **asdict(test)}
+    line |= {f"valid_{name}": getattr(valid, name) for name in ("ndcg", "kendall", "spearman")}
+    for name in ("margin", "rank_weight", "tag_weight", "fusion_weight", "best_epoch"):
+        line[name] = finding.chosen.get(name, math.nan)
+    line |= {
+        "n_train": len(split.train),
+        "catalogue": bench.songs.fingerprint,
+        "n_folds": bench.config.n_folds,
+        "fold_kind": bench.config.fold_kind,
+        "seed": bench.config.seed,
+        "run_id": run.run_id,
+        "duration_s": duration_s,
+        "device": bench.device,
+        "code_version": __version__,
+        "ended_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+    }
+    return pd.DataFrame([line])
+
+
+def _predictions(bench: Bench, run: Run, finding: Finding) -> pd.DataFrame:
+    split = bench.songs.folds[run.fold]
+    parts = []
+    for name, rows in (("valid", split.valid), ("test", split.test)):
+        part = {
+            "song_id": bench.songs.catalogue.song_ids[rows],
+            "split": name,
+            "y_true": bench.songs.catalogue.hit_scores[rows],
+            "y_score": finding.scores[rows],
+        }
+        parts.append(pd.DataFrame(part))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(row=run.row.row, fold=run.fold, run_id=run.run_id)
+
+
+def _history(run: Run, finding: Finding) -> pd.DataFrame:
+    return finding.history.assign(row=run.row.row, fold=run.fold, run_id=run.run_id)
+
+
+def _write_model(bench: Bench, run: Run, result: MemberResult, path: Path) -> None:
+    features = bench.config.features_of(run.row)
+    data = training_data(bench.workspace, bench.songs, features, bench.config.target)
+    network = result.network(data, bench.config.training_of(run.row))
+    save_model(path, [network], spec_of(bench, run.row, run.run_id, (network.tag_weight,)))
+
+
+def spec_of(
+    bench: Bench, row: Variant, name: str, tag_weights: tuple[float, ...], demo: bool = False
+) -> ModelSpec:
+    """The specification of a model of this row."""
+    features = bench.config.features_of(row)
+    assert features is not None, "only rows with features are saved as models"
+    rates = row.objective != "listwise"
+    return ModelSpec(
+        name=name,
+        audio=NETWORK_CLASSES.get(row.network),
+        mel=features.mel if row.network != "tags" else None,
+        n_mels=features.mel_config.n_mels,
+        n_frames=features.n_frames,
+        tagger=features.tagger if row.tags else None,
+        tag_names=tag_names(bench.workspace, bench.songs, features) if row.tags else (),
+        tag_weights=tag_weights,
+        highlight=features.segment,
+        target_transform=bench.config.target if rates else None,
+        title=row.title,
+        trained_on=f"{len(bench.songs.catalogue):,} songs of {bench.workspace.path.name}",
+        source="trained with hitcore",
+        licence="that of the catalogue",
+        demo=demo,
+    )
+
+
+def _work_folder(workspace: Workspace, runs: Sequence[Run]) -> Path:
+    """Where the unfinished training of these runs lies."""
+    return workspace.runs / f".{runs[0].run_id}.work"
+
+
+def _disk_error(error: OSError, workspace: Workspace) -> DataError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space" if full else "check the folder's permissions"
+    return DataError(
+        f"results cannot be written to {workspace.path} ({error.strerror}): {remedy}, then run "
+        "the same command again; what is done is not done again"
+    )

@@ -1,0 +1,20 @@
+"""The networks that rate a song, and models as files.
+
+In: log-mel spectrograms `(n_songs, n_mels, n_frames)` and tags `(n_songs, n_tags)`. Out: one score
+per song, higher means more of a hit.
+
+`hitnet` holds the networks of the paper and their mix, `mixing` eq. 4, `targets` the transform of
+hit scores into what a network learns, `models` trained ensembles with what they expect, as files.
+"""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "hitnet": ["HitCNN", "HitNet", "HitNetOutput", "InceptionCNN", "LinearRater", "TagDNN"],
+        "mixing": ["MixKind", "mixed_score"],
+        "models": ["HitModel", "ModelSpec", "load_model", "save_model"],
+        "targets": ["inverse_target", "transform_target"],
+    },
+)

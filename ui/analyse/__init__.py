@@ -1,0 +1,1 @@
+"""The Analyse page: the songs of a visitor, one song in detail, its tags."""

@@ -1,0 +1,340 @@
+"""The Compare page: Table 1 with intervals, folds as dots, two rows against each other."""
+
+import warnings
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from hitcore.errors import UndefinedMetricWarning
+from hitcore.evaluation.intervals import PairedTest, holm, mean_interval, paired_test
+from hitcore.experiments import METRICS, VARIANTS, Results, Variant
+from ui.frame.page import plain
+from ui.frame.theme import palette
+
+METRIC_NAMES = {
+    "ndcg": "nDCG@10 %",
+    "kendall": "Kendall's τ@10 %",
+    "spearman": "Spearman's ρ@10 %",
+}
+TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairs in order"}
+"""What two rows are compared in: also over all test songs, which is steadier than a short top."""
+METRIC_WORDS = {
+    "ndcg": "plays gathered by the predicted top list (nDCG@10 %)",
+    "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
+    "spearman": "ranking agreement in the top 10 % (Spearman's ρ)",
+}
+SAMPLER_NAMES = {None: "none", "naive": "naive", "artist": "artist", "ab": "A/B"}
+FILTERS = ("All rows", "The paper's rows", "Baselines", "Audio only", "With tags", "Siamese")
+ORDER = "The paper's order"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one row."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval."""
+        return (self.high - self.low) / 2
+
+
+@st.cache_data(show_spinner=False)
+def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
+    """Mean and 95 % interval over the folds of each row and metric."""
+    found = {}
+    for row in metrics["row"].unique():
+        folds = metrics[metrics["row"] == row]
+        for metric in METRICS:
+            values = folds[metric].dropna().to_numpy(float)
+            if len(values) > 1:
+                interval = mean_interval(values)
+                found[row, metric] = Cell(interval.estimate, interval.low, interval.high)
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Results: id})
+def headline(results: Results) -> str:
+    """Which rows gather most plays here, and how sure that is, in Markdown."""
+    means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
+    order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
+    if len(order) < 2:
+        return ""
+    first, second = order[:2]
+    tests = [_test(results, first, row, "ndcg") for row in order[1:]]
+    corrected = holm([test.p_value for test in tests])
+    ahead = [t for t, p in zip(tests, corrected, strict=True) if p < 0.05 and t.difference > 0]
+    sure = (
+        f"the first is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
+        if ahead
+        else "the first is ahead of no other row beyond chance"
+    )
+    n_top = int(results.metrics["k"].median()) if "k" in results.metrics else 0
+    coarse = (
+        f" A fold's top 10 % are {n_top} songs here (150 in the paper), so intervals are wide."
+        if 0 < n_top < 50
+        else ""
+    )
+    return (
+        f"**{_label(first)} gathers most plays in its top 10 % (nDCG {means[first]:.3f}), "
+        f"{_label(second)} comes second ({means[second]:.3f});** {sure}.{coarse}"
+    )
+
+
+def chosen_rows(
+    results: Results, which: str, order: str, table: dict[tuple[str, str], Cell]
+) -> list[str]:
+    """The rows of a filter, in the order asked for."""
+    keep = {
+        "All rows": lambda v: True,
+        "The paper's rows": lambda v: v.paper is not None,
+        "Baselines": lambda v: v.paper is None,
+        "Audio only": lambda v: v.segment is not None and not v.tags,
+        "With tags": lambda v: v.tags,
+        "Siamese": lambda v: v.objective == "multi" or v.network == "fusion",
+    }[which]
+    rows = [row for row in results.rows if keep(VARIANTS[row])]
+    metric = next((m for m, name in METRIC_NAMES.items() if name == order), None)
+    if metric is None:
+        return rows
+    return sorted(rows, key=lambda row: -_estimate(table, row, metric))
+
+
+def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
+    """Table 1 for reading: ours with half of its interval, best two bold, the paper beside."""
+    best = {
+        metric: sorted(rows, key=lambda row: -_estimate(table, row, metric))[:2]
+        for metric in METRICS
+    }
+    lines = []
+    for row in rows:
+        v = VARIANTS[row]
+        line = {
+            "Row": f"({row})" if v.paper else "",
+            "Network": _network(v),
+            "Sampling": "A/B + artist" if v.fuses else SAMPLER_NAMES[v.sampler],
+            "Feature": v.features,
+        }
+        for metric in METRICS:
+            line[METRIC_NAMES[metric]] = _cell(table, row, metric, bold=row in best[metric])
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
+    """Table 1 as numbers, for export."""
+    lines = []
+    for row in rows:
+        v = VARIANTS[row]
+        line: dict[str, object] = {"row": row, "title": v.title, "features": v.features}
+        for metric in METRICS:
+            cell = table.get((row, metric), Cell(np.nan, np.nan, np.nan))
+            line |= {metric: cell.estimate, f"{metric}_low": cell.low, f"{metric}_high": cell.high}
+            line[f"{metric}_paper"] = getattr(v.paper, metric) if v.paper else np.nan
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def fold_dots(
+    results: Results, rows: list[str], metric: str, table: dict[tuple[str, str], Cell]
+) -> alt.LayerChart:
+    """Each fold as a dot, the mean with its interval, the paper's value as a diamond."""
+    colours = palette()
+    folds = results.metrics[results.metrics["row"].isin(rows)][["row", "fold", metric]].dropna()
+    folds = folds.assign(name=folds["row"].map(_label))
+    means = pd.DataFrame(
+        [
+            {"name": _label(row), "mean": c.estimate, "low": c.low, "high": c.high,
+             "paper": getattr(VARIANTS[row].paper, metric) if VARIANTS[row].paper else None}
+            for row in rows if (c := table.get((row, metric)))
+        ]
+    )  # fmt: skip
+    y = alt.Y(
+        "name:N",
+        sort=[_label(row) for row in rows],
+        title=None,
+        axis=alt.Axis(labelLimit=260, labelOverlap=False, ticks=False, grid=True),
+    )
+    title = METRIC_WORDS[metric][0].upper() + METRIC_WORDS[metric][1:]
+    dots = (
+        alt.Chart(folds)
+        .mark_circle(color=colours.grey, size=28, opacity=0.6)
+        .encode(
+            x=alt.X(f"{metric}:Q", title=title, axis=alt.Axis(grid=False)),
+            y=y,
+            tooltip=["name", "fold", alt.Tooltip(f"{metric}:Q", format=".3f")],
+        )
+    )
+    bars = (
+        alt.Chart(means)
+        .mark_rule(color=colours.ink, strokeWidth=2)
+        .encode(x="low:Q", x2="high:Q", y=y)
+    )
+    ticks = (
+        alt.Chart(means)
+        .mark_tick(color=colours.accent, thickness=3, size=16)
+        .encode(x="mean:Q", y=y, tooltip=["name", alt.Tooltip("mean:Q", format=".3f")])
+    )
+    paper = (
+        alt.Chart(means.dropna(subset=["paper"]))
+        .mark_point(shape="diamond", color=colours.blue, size=50, filled=False)
+        .encode(x="paper:Q", y=y, tooltip=["name", alt.Tooltip("paper:Q", format=".4f")])
+    )
+    return (bars + dots + ticks + paper).properties(height=26 * len(rows) + 50)
+
+
+def against(results: Results, first: str, second: str) -> dict[str, tuple[PairedTest, float]]:
+    """The paired difference of two rows in each metric, with p after Holm over the metrics."""
+    metrics = [metric for metric in TEST_NAMES if metric in results.metrics.columns]
+    tests = {metric: _test(results, first, second, metric) for metric in metrics}
+    corrected = holm([test.p_value for test in tests.values()])
+    return {m: (test, float(p)) for (m, test), p in zip(tests.items(), corrected, strict=True)}
+
+
+def _test(results: Results, first: str, second: str, metric: str) -> PairedTest:
+    """First against second over the folds in which both have a value."""
+    a, b = (results.folds_of(row).set_index("fold")[metric].dropna() for row in (first, second))
+    both = a.index.intersection(b.index)
+    with warnings.catch_warnings():
+        # A row that gives all songs one score has no τ and ρ: the table says "undefined".
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return paired_test(a[both], b[both])
+
+
+def finding(first: str, second: str, tests: dict[str, tuple[PairedTest, float]]) -> str:
+    """The comparison of two rows in a sentence."""
+    better = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference > 0]
+    worse = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference < 0]
+    if better and not worse:
+        return f"Row ({first}) beats row ({second}) in {', '.join(better)} beyond chance."
+    if worse and not better:
+        return f"Row ({first}) falls behind row ({second}) in {', '.join(worse)} beyond chance."
+    if better:
+        return f"Row ({first}) is ahead in {', '.join(better)}, behind in {', '.join(worse)}."
+    return f"Rows ({first}) and ({second}) cannot be told apart on these folds."
+
+
+def test_table(tests: dict[str, tuple[PairedTest, float]]) -> pd.DataFrame:
+    """The paired tests as a table."""
+    return pd.DataFrame(
+        [
+            {
+                "Metric": TEST_NAMES[metric],
+                "Difference": signed(test.difference, 3),
+                "95 % interval": f"{signed(test.low, 3)} to {signed(test.high, 3)}",
+                "p (Holm)": signed(p, 3),
+                "p (sign flips)": signed(test.p_sign_flip, 3),
+                "Folds": test.n,
+            }
+            for metric, (test, p) in tests.items()
+        ]
+    )
+
+
+def disagreements(
+    results: Results, songs: pd.DataFrame, first: str, second: str, n: int = 10
+) -> pd.DataFrame:
+    """The songs that two rows place most differently, each among its own test fold."""
+    a, b = (_places(results, row) for row in (first, second))
+    both = a.add_suffix("_a").join(b.add_suffix("_b"), how="inner")
+    both["gap"] = (both["place_a"] - both["place_b"]).abs()
+    top = both.sort_values("gap", ascending=False).head(n)
+    named = top.join(songs.set_index("song_id")[["title", "artist"]], how="left")
+    return pd.DataFrame(
+        {
+            "Song": named["title"].to_numpy(),
+            "Artist": named["artist"].to_numpy(),
+            "True percentile": (100 * named["truth_a"]).round().to_numpy(),
+            f"Row ({first})": (100 * named["place_a"]).round().to_numpy(),
+            f"Row ({second})": (100 * named["place_b"]).round().to_numpy(),
+        }
+    )
+
+
+def slopes(table: pd.DataFrame) -> alt.LayerChart:
+    """Each song's percentile under each model: a line per song."""
+    colours = palette()
+    order = list(dict.fromkeys(table["Model"]))
+    x = alt.X("Model:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=130))
+    y = alt.Y("Percentile:Q", scale=alt.Scale(domain=[0, 100]), title="Percentile in the catalogue")
+    base = alt.Chart(table)
+    lines = base.mark_line(color=colours.grey, point=True).encode(
+        x=x,
+        y=y,
+        detail="Song:N",
+        tooltip=["Song", "Model", alt.Tooltip("Percentile:Q", format=".0f")],
+    )
+    last = base.transform_filter(alt.datum.Model == order[-1])
+    names = last.mark_text(align="left", dx=8, color=colours.ink, limit=200).encode(
+        x=x, y=y, text="Song:N"
+    )
+    return (lines + names).properties(height=320)
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _estimate(table: dict[tuple[str, str], Cell], row: str, metric: str) -> float:
+    cell = table.get((row, metric))
+    return cell.estimate if cell else -np.inf
+
+
+def _cell(table: dict[tuple[str, str], Cell], row: str, metric: str, *, bold: bool) -> str:
+    cell = table.get((row, metric))
+    paper = VARIANTS[row].paper
+    ours = "undefined" if cell is None else signed(cell.estimate, 3)
+    ours = f"**{ours}**" if bold and cell is not None else ours
+    spread = "" if cell is None else f" ± {cell.half_width:.3f}"
+    beside = f" :gray[:small[paper {signed(getattr(paper, metric), 4)}]]" if paper else ""
+    return f"{ours}{spread}{beside}"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with a true minus sign, which no line breaks at; never "-0", nor "nan".
+
+    Example:
+        >>> signed(-0.0421, 3), signed(-0.0001, 3)
+        ('\u22120.042', '0.000')
+    """
+    if value != value:
+        return "undefined"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
+
+
+def _network(v: Variant) -> str:
+    if v.network == "fusion" or v.objective == "multi":
+        return "Siamese CNN"
+    names = {
+        "cnn": "Simple CNN",
+        "inception": "Inception CNN",
+        "linear": "Linear",
+        "tags": "Tag DNN",
+    }
+    if v.objective == "listwise":
+        return "CNN, listwise"
+    return names.get(v.network, v.title)
+
+
+def _label(row: str) -> str:
+    v = VARIANTS[row]
+    return f"({row}) {v.title}" if v.paper else plain(v.title).replace("\\", "")
+
+
+def _places(results: Results, row: str) -> pd.DataFrame:
+    """The percentile of each test song among its fold, by prediction and by truth."""
+    table = results.test_predictions(row)
+    groups = table.groupby("fold")
+    return pd.DataFrame(
+        {
+            "place": groups["y_score"].rank(pct=True).to_numpy(),
+            "truth": groups["y_true"].rank(pct=True).to_numpy(),
+        },
+        index=pd.Index(table["song_id"], name="song_id"),
+    )

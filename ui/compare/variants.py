@@ -1,0 +1,65 @@
+"""Songs of this session scored by every packaged model: a slope chart of percentiles."""
+
+import pandas as pd
+import streamlit as st
+
+from hitcore import weights
+from hitcore.errors import HitcoreError
+from ui.analyse import songs
+from ui.analyse.view import name_of
+from ui.compare import rows
+from ui.frame import charts, page
+
+
+def show() -> None:
+    """Ask for songs, score them with every model that has a catalogue, and draw the slopes."""
+    models = demo_models()
+    if not models:
+        page.empty_state("No trained ensembles are installed: see the Models page.")
+        return
+    brought, demos = songs.brought(), songs.demo_songs()
+    if not brought and not demos:
+        page.empty_state("Bring songs on the Analyse page first.")
+        return
+    if brought:
+        st.markdown(f"{len(brought)} songs from the Analyse page, {len(models)} variants.")
+    else:
+        st.markdown(f"The {len(demos)} demo songs, {len(models)} variants. Bring yours on Analyse.")
+    if not st.button("Score them with every variant", icon=":material/stacked_line_chart:"):
+        return
+    chosen = brought or [songs.bring(name, path.read_bytes()) for name, path in demos.items()]
+    table = _percentiles(chosen, models)
+    if table.empty:
+        return
+    charts.figure(
+        "Do the variants agree about these songs?",
+        rows.slopes(table),
+        "Each line is a song; the higher, the closer to the top of the demo catalogue.",
+        table,
+        key="slopes",
+    )
+
+
+def demo_models() -> list[str]:
+    """The packaged hit models, by name."""
+    return [
+        row.name
+        for row in weights.status()
+        if row.kind == "hit model" and row.name in weights.packaged()
+    ]
+
+
+def _percentiles(chosen: list[songs.Brought], models: list[str]) -> pd.DataFrame:
+    lines = []
+    for song in chosen:
+        report = songs.report_of(song, songs.Choice(models=tuple(models)))
+        if isinstance(report, HitcoreError):
+            page.show_error(report, song.name)
+            continue
+        for score in report.scores:
+            if score.percentile_rank is not None:
+                place = 100 * score.percentile_rank.percentile
+                lines.append(
+                    {"Song": name_of(song, report), "Model": score.title, "Percentile": place}
+                )
+    return pd.DataFrame(lines)

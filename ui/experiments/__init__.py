@@ -1,0 +1,1 @@
+"""The Experiments page: start, watch, cancel and resume runs; what they gave."""

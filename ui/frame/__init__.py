@@ -1,0 +1,1 @@
+"""What every page stands in: title, theme, charts, cached loaders, result sets."""

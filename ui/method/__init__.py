@@ -1,0 +1,1 @@
+"""The Method page: the paper on one page."""

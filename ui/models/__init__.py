@@ -1,0 +1,1 @@
+"""The Models page: every named weight and trained ensemble."""

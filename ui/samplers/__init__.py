@@ -1,0 +1,1 @@
+"""The Samplers page: the pairs that each method forms, and how its rows learn."""
