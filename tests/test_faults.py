@@ -2,9 +2,9 @@
 
 After each: nothing partial is seen, the work goes on, and its result is the undisturbed one. The
 kills at random moments are `benchmarks/kills.py`, a few of each work here. Elsewhere stand: a
-decoder's child that is killed, hangs or runs out of memory (`tests/audio/test_hostile.py`), a locked or
-damaged ledger and a killed experiment (`test_experiments`), killed workers, damaged shards and two
-builds at once (`test_featurestore`).
+decoder's child that is killed, hangs or runs out of memory (`tests/audio`), a locked or damaged
+ledger and a killed experiment (`tests/experiments`), killed workers, damaged shards and two
+builds at once (`tests/featurestore`).
 """
 
 import json

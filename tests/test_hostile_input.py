@@ -1,7 +1,7 @@
 """Bad input of every kind through the doors that people use: the command line and the address bar.
 
 Each case has its exact class, exit status and a fragment of its one line. The cases of sound files
-and of play logs are those of `tests/audio/test_hostile.py` and `tests/plays/test_hostile.py`, here through the command
+and of play logs are those of `tests/audio` and `tests/plays`, here through the command
 line; weights, workspaces, predictions and query strings are below.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from hitcore import weights
-from hitcore.analysis.song import song as analysis
+from hitcore.analysis import song as analysis
 from hitcore.audio import Waveform, encode
 from hitcore.taggers import Taggram
 from ui.analyse import songs, tagpairs
