@@ -3,6 +3,7 @@
 Conventions:
     times: seconds of the song; the highlight is half-open, `[start, end)`.
     share: of all plays of a day, 0 to 1.
+    percentile, low, high: 0 to 1; None rather than a number that has not been earned.
     untrusted: names, titles and artists come from files and are never markup.
 """
 
@@ -35,7 +36,7 @@ class ModelScore:
     demo: bool
     """Whether it was trained on synthetic songs."""
     score: float
-    """The model's output, the mean of its folds."""
+    """The model's output for the highlight, the mean of its folds."""
     share: float | None
     """The share of plays that it estimates; None where only the order means something."""
     audio_score: float | None
@@ -46,8 +47,24 @@ class ModelScore:
     """The output of each fold's network."""
     mixes: dict[str, float] = field(default_factory=dict)
     """The share under each way of mixing audio and tags that the model was published with."""
+    song_score: float | None = None
+    """The median of the model's output over all 30-second windows of the song; None where only
+    the highlight was rated."""
+    percentile: float | None = None
+    """Share of the reference songs that score lower, 0 to 1; None where there is no reference or
+    the song is outside the model's domain."""
+    low: float | None = None
+    """Lower end of the interval around `percentile`, 0 to 1."""
+    high: float | None = None
+    """Upper end of that interval."""
+    in_domain: bool | None = None
+    """Whether the song is like those that the model learned from; None where nobody knows."""
+    reference: str | None = None
+    """What the percentile is among; None where there is no reference."""
+    note: str = ""
+    """Why there is no percentile, in a sentence for people; empty where there is one."""
     percentile_rank: PercentileRank | None = None
-    """Where the song would stand in the model's catalogue; None where there is no catalogue."""
+    """The percentile with what the reference songs in that place achieved; None as `percentile`."""
     frame_scores: NDArray[np.float64] | None = field(default=None, repr=False)
     """What each stretch of the highlight contributes, (n_score_frames,)."""
 

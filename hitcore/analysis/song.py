@@ -272,6 +272,10 @@ def _score(model: HitModel, clip: Waveform, known: dict[str, Taggram]) -> ModelS
         tag_score=_first(output.tag_score),
         fold_scores=tuple(float(value) for value in folds),
         mixes=_mixes(spec.name, mel, tags),
+        percentile=None if rank is None else rank.percentile,
+        low=None if rank is None else rank.low,
+        high=None if rank is None else rank.high,
+        reference=spec.trained_on if rank is not None else None,
         percentile_rank=rank,
         frame_scores=_frames(output.frame_scores),
     )
