@@ -4,12 +4,15 @@ The content is sniffed and the name is not believed. Decoding happens in a bound
 (`isolation`), so that a hostile file harms nothing; what it may cost is in `DecodeLimits`.
 
 Conventions:
-    samples: mono float32, full scale is 1; several channels are averaged.
+    samples: mono float32, full scale is 1; several channels are averaged, unless they cancel each
+        other out: then the first is taken.
     resampling: soxr at its high quality, one way for all; `n` samples become
     `round(n * new_rate / old_rate)`.
     times: seconds; intervals are half-open; sample k stands at `k / sample_rate`.
 
-A file whose end is missing is decoded as far as it goes and flagged; one that holds NaN or
+A length is that of the sound that is there, not what a header says of it; where the two differ, or
+bytes before or amid the sound are none, the song is heard in full and a note says so. A file whose
+end is missing is decoded as far as it goes and flagged; one that holds NaN or
 infinite samples is refused, because a repaired one would get a score that means nothing.
 """
 
@@ -26,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitcore.audio import isolation
-from hitcore.audio.containers import ACCEPTED
+from hitcore.audio.refusals import ACCEPTED
 from hitcore.audio.waveform import Waveform, check_rate, encode
 from hitcore.errors import AudioError, ParameterError
 
@@ -48,7 +51,7 @@ class AudioInfo:
     """What a sound file says of itself, and what was found wrong with it."""
 
     container: str
-    """WAV, FLAC, MP3, OGG, AIFF, M4A or AAC."""
+    """Such as WAV, FLAC, MP3, OGG, M4A, WEBM; docs/formats.md has them all."""
     codec: str
     """Such as PCM_16, VORBIS, OPUS, MPEG_LAYER_III, AAC, ALAC."""
     sample_rate: int
@@ -66,7 +69,10 @@ class AudioInfo:
     truncated: bool
     """The end is missing or a part could not be decoded; the rest was."""
     flags: tuple[str, ...] = ()
-    """Any of "truncated" and "silent" (no sample above 1e-4, that is -80 dB)."""
+    """Any of "truncated", "silent" (no sample above 1e-4, that is -80 dB) and "one channel" (the
+    channels cancel each other out, so the first was heard alone)."""
+    notes: tuple[str, ...] = ()
+    """What was odd about the file and what was done about it, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -305,7 +311,7 @@ def _mapped(file: int, n_samples: int) -> NDArray[np.float32]:
 
 def _info(found: dict[str, Any], n_bytes: int) -> AudioInfo:
     duration = float(found["duration_s"])
-    flags = tuple(name for name in ("truncated", "silent") if found[name])
+    flags = {"truncated": "truncated", "silent": "silent", "one_channel": "one channel"}
     return AudioInfo(
         container=str(found["container"]),
         codec=str(found["codec"]),
@@ -316,5 +322,6 @@ def _info(found: dict[str, Any], n_bytes: int) -> AudioInfo:
         title=found["title"],
         artist=found["artist"],
         truncated=bool(found["truncated"]),
-        flags=flags,
+        flags=tuple(flag for name, flag in flags.items() if found[name]),
+        notes=tuple(str(note) for note in found["notes"]),
     )

@@ -1,53 +1,96 @@
-"""What kind of file it is, told from its first bytes, and whether its end is missing.
+"""What kind of file it is, told from its first bytes.
 
 A name is not believed: people rename files, and hostile files lie. Nothing here decodes sound;
-every function looks at plain bytes and must survive any bytes whatever.
-
-References:
-    ISO/IEC 11172-3, section 2.4 (MPEG audio frames); RFC 3533 (Ogg pages); RFC 9639 (FLAC);
-    EBU Tech 3285 and 3306 (WAVE, RF64); the "Xing"/"Info" header of LAME.
+every function looks at plain bytes and must survive any bytes whatever. What is not read is called
+by its true name, so that nobody looks for damage in a file that is whole.
 """
 
-import mmap
 from dataclasses import dataclass
+from typing import Literal
 
-ACCEPTED = "WAV, FLAC, MP3, OGG (Vorbis or Opus), AIFF and M4A/AAC"
+from hitcore.audio.mpegframes import find_frames, frame_format, frame_length
+from hitcore.audio.refusals import ACCEPTED, Bytes, NotRead, Refusal
 
-Bytes = bytes | mmap.mmap
+Reader = Literal["soundfile", "ffmpeg", "mpeg", "ogg", "wav"]
 
-
-class Refusal(Exception):
-    """This file is not decoded; the message says why, on one line, for the person who gave it."""
+# Cover pictures reach this size; sound that begins later is not looked for.
+_SEARCHED = 1 << 24
 
 
 @dataclass(frozen=True)
 class Container:
-    """A kind of file and the library that decodes it."""
+    """A kind of file and what reads it."""
 
     name: str
     """Such as "MP3"."""
-    library: str
-    """"soundfile", or the name of the FFmpeg demuxer: nothing is left for FFmpeg to guess."""
+    reader: Reader
+    """Who decodes it, or whose layout has to be walked first."""
+    demuxer: str = ""
+    """Of FFmpeg: nothing is left for FFmpeg to guess. Empty where it has no part in it."""
+    start: int = 0
+    """Where the sound begins, bytes; for MP3."""
 
 
-# What people give by mistake; the word is what they read.
-_FOREIGN = (
+# At the beginning of the file, behind any ID3 tag.
+_KINDS: tuple[tuple[bytes, Container], ...] = (
+    (b"fLaC", Container("FLAC", "soundfile")),
+    (b"OggS", Container("OGG", "ogg", "ogg")),
+    (b"caff", Container("CAF", "soundfile", "caf")),
+    (b".snd", Container("AU", "soundfile", "au")),
+    (b"dns.", Container("AU", "soundfile", "au")),
+    (bytes.fromhex("726966662e91cf11a5d628db04c10000"), Container("W64", "soundfile", "w64")),
+    (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), Container("WMA", "ffmpeg", "asf")),
+    (b"wvpk", Container("WAVPACK", "ffmpeg", "wv")),
+    (b"FLV\x01", Container("FLV", "ffmpeg", "flv")),
+    (b"\x00\x00\x01\xba", Container("MPEG", "ffmpeg", "mpeg")),
+)
+# The first atom of a QuickTime file from before there was a type.
+_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+_NO_SOUND = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"Rar!", "a RAR archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document or a list of thumbnails"),
+    (b"\x00\x05\x16\x07", "an AppleDouble file, which holds what macOS knows of another file"),
+    (b"\x00\x05\x16\x00", "an AppleSingle file"),
     (b"MThd", "a MIDI file, which holds notes and no sound"),
-    (b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
-    (b"\x30\x26\xb2\x75", "a Windows Media file"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"<!DO", "a web page"),
     (b"<htm", "a web page"),
     (b"<HTM", "a web page"),
+)
+_NOT_READ = (
+    (b"MAC ", "Monkey's Audio (APE)"),
+    (b"TTA1", "True Audio (TTA)"),
+    (b"TTA2", "True Audio (TTA)"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b"OFR ", "OptimFROG"),
+    (b"tBaK", "TAK"),
+    (b"ajkg", "Shorten"),
+    (b"DSD ", "DSD (DSF)"),
+    (b"FRM8", "DSD (DSDIFF)"),
+    (b"#!AMR", "AMR, which is telephone speech,"),
+    (b"#!SILK", "SILK, which is telephone speech,"),
+    (b"Creative Voice File", "Creative Voice (VOC)"),
+    (b".RMF", "RealMedia"),
+    (b".ra\xfd", "RealAudio"),
+    (b"\x7f\xfe\x80\x01", "DTS"),
+    (b"\xfe\x7f\x01\x80", "DTS"),
+    (b"ADIF", "AAC in ADIF"),
+    (b"NESM\x1a", "NES music, which is a program and no sound,"),
+    (b"Extended Module: ", "a tracker's module (XM), which is notes and no sound,"),
+    (b"IMPM", "a tracker's module (IT), which is notes and no sound,"),
+    (b"\x56\xe0", "AAC in LATM"),
+    (b"OTTO", "a font"),
 )
 
 
@@ -67,25 +110,26 @@ def sniff(data: Bytes) -> Container:
             "the copy or download probably failed: fetch it again"
         )
     start = after_id3(data)
+    found = None
+    if start < len(data):
+        found = _container(data, start)
+        if found is None:
+            _refuse_by_name(bytes(data[start : start + 32]))
+    if found is None:
+        # A tag of a wrong size, zeros, half a frame: players look for the first frame.
+        first = 10 if start else 0
+        place = find_frames(data, first, first + _SEARCHED)
+        found = None if place is None else Container("MP3", "mpeg", "mp3", place)
+    if found is not None:
+        return found
     if start >= len(data):
         raise Refusal(
             "the file holds an ID3 tag and no sound behind it; "
             "the copy or download probably stopped early: fetch it again"
         )
-    head = bytes(data[start : start + 16])
-    found = _container(head)
-    if found is None and start and not any(head):
-        found = Container("MP3", "mp3")  # Some taggers leave zeros behind; libsndfile gives up.
-    if found is not None:
-        return found
-    looks_like = next((word for magic, word in _FOREIGN if head.startswith(magic)), None)
-    if looks_like is None:
-        text = _is_text(bytes(data[start : start + 512]))
-        looks_like = "plain text" if text else "no known kind of sound file"
-    raise Refusal(
-        f"the content is {looks_like}; accepted are {ACCEPTED}, told from the content and not "
-        "from the name: convert it to one of these"
-    )
+    text = _is_text(bytes(data[start : start + 512]))
+    looks_like = "plain text" if text else "no known kind of sound file"
+    raise _no_sound(looks_like)
 
 
 def after_id3(data: Bytes) -> int:
@@ -98,51 +142,71 @@ def after_id3(data: Bytes) -> int:
     return start
 
 
-def is_cut(container: str, data: Bytes) -> bool:
-    """Whether the file promises more bytes than it has, so that its end is missing.
-
-    A file that was cut exactly between two frames of a format without a total looks whole.
-    """
-    match container:
-        case "MP3":
-            return _mp3_is_cut(data)
-        case "OGG":
-            return _ogg_is_cut(data)
-        case "WAV" | "AIFF":
-            return _chunks_are_cut(data)
-    return False
-
-
-def claimed_frames(container: str, data: Bytes) -> int:
-    """The sample frames that a header promises, where the decoder's own count hides a lie.
-
-    Zero where the header makes no promise of its own.
-    """
-    if container == "WAV" and bytes(data[12:16]) == b"ds64" and len(data) >= 44:
-        frames = int.from_bytes(data[36:44], "little")
-        return 0 if frames == 2**64 - 1 else frames
-    return 0
-
-
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _container(head: bytes) -> Container | None:
+def _container(data: Bytes, start: int) -> Container | None:
+    head = bytes(data[start : start + 64])
+    for magic, kind in _KINDS:
+        if head.startswith(magic):
+            return kind
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return Container("WAV", "soundfile")
-    if head[:4] == b"fLaC":
-        return Container("FLAC", "soundfile")
-    if head[:4] == b"OggS":
-        return Container("OGG", "soundfile")
+        return Container("WAV", "wav", "wav")
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return Container("AVI", "ffmpeg", "avi")
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return Container("AIFF", "soundfile")
+        return Container("AIFF", "soundfile", "aiff")
     if head[4:8] == b"ftyp":
-        return Container("M4A", "mp4")
+        return Container(_brand(head[8:12]), "ffmpeg", "mov")
+    if head[4:8] in _ATOMS:
+        return Container("MOV", "ffmpeg", "mov")
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return Container("WEBM" if b"webm" in head else "MKV", "ffmpeg", "matroska")
+    if head[:2] == b"\x0bw" and len(head) > 5:
+        # Above 10 the syntax is that of E-AC-3.
+        return Container("AC3", "ffmpeg", "eac3" if head[5] >> 3 > 10 else "ac3")
+    if head[:1] == b"G" and all(data[start + at : start + at + 1] == b"G" for at in (188, 376)):
+        return Container("MPEG-TS", "ffmpeg", "mpegts")
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return Container("AAC", "aac")
-    if _mp3_frame(head) is not None:
-        return Container("MP3", "soundfile")
-    return None
+        return Container("AAC", "ffmpeg", "aac")
+    return _mpeg(data, start)
+
+
+def _brand(major: bytes) -> str:
+    """What people call a file of the MPEG-4 family, by its main brand."""
+    if major == b"qt  ":
+        return "MOV"
+    return "M4A" if major in (b"M4A ", b"M4B ", b"M4P ") else "MP4"
+
+
+def _mpeg(data: Bytes, start: int) -> Container | None:
+    """MPEG audio, if a frame stands here and another behind it, or nothing more."""
+    head = bytes(data[start : start + 4])
+    form = frame_format(head)
+    if form is None:
+        return None
+    length = frame_length(head)
+    following = start + (length or 0)
+    if length and following + 4 <= len(data):
+        after = bytes(data[following : following + 4])
+        if frame_format(after) is None and after[:3] not in (b"TAG", b"ID3", b"APE"):
+            return None
+    return Container("MP3" if form.layer == 3 else f"MP{form.layer}", "mpeg", "mp3", start)
+
+
+def _refuse_by_name(head: bytes) -> None:
+    """Say what a file is that is none of ours, where that is known."""
+    if word := next((word for magic, word in _NO_SOUND if head.startswith(magic)), None):
+        raise _no_sound(word)
+    if word := next((word for magic, word in _NOT_READ if head.startswith(magic)), None):
+        raise NotRead(word)
+
+
+def _no_sound(looks_like: str) -> Refusal:
+    return Refusal(
+        f"the content is {looks_like}; accepted are {ACCEPTED}, told from the content and not "
+        "from the name: convert it to one of these"
+    )
 
 
 def _is_text(head: bytes) -> bool:
@@ -153,93 +217,3 @@ def _is_text(head: bytes) -> bool:
         if error.start < max(1, len(head) - 3):
             return False
     return not any(byte < 9 or 13 < byte < 32 for byte in head)
-
-
-# kbit/s by bitrate index: MPEG-1 layers I, II, III; MPEG-2 and 2.5 layer I, layers II and III.
-_V1_RATES = (
-    (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-)
-_V2_RATES = (
-    (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-)
-_SAMPLE_RATES = {
-    3: (44_100, 48_000, 32_000),
-    2: (22_050, 24_000, 16_000),
-    0: (11_025, 12_000, 8000),
-}
-
-
-def _mp3_frame(head: bytes) -> int | None:
-    """The length in bytes of the MPEG audio frame that starts here; None where none does.
-
-    A free-format frame, whose length is not written down, counts as 0.
-    """
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    rate_index, frequency = head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or layer == 4 or rate_index == 15 or frequency == 3:
-        return None
-    if rate_index == 0:
-        return 0
-    rate = 1000 * (_V1_RATES if version == 3 else _V2_RATES)[layer - 1][rate_index]
-    padding = head[2] >> 1 & 1
-    sample_rate = _SAMPLE_RATES[version][frequency]
-    if layer == 1:
-        return 4 * (12 * rate // sample_rate + padding)
-    samples = 576 if layer == 3 and version != 3 else 1152
-    return samples // 8 * rate // sample_rate + padding
-
-
-def _mp3_is_cut(data: Bytes) -> bool:
-    start = after_id3(data)
-    head = bytes(data[start : start + 200])
-    for word in (b"Xing", b"Info"):
-        at = head.find(word)
-        if at >= 0 and len(head) >= at + 16 and head[at + 7] & 2:
-            offset = at + 8 + (4 if head[at + 7] & 1 else 0)
-            promised = int.from_bytes(head[offset : offset + 4], "big")
-            # Up to one whole frame less is how some encoders count.
-            return len(data) + 1500 < start + promised
-    return _last_frame_is_cut(bytes(data[max(start, len(data) - 8192) :]))
-
-
-def _last_frame_is_cut(tail: bytes) -> bool:
-    """Whether a chain of frames runs over the end of the file."""
-    for first in range(len(tail) - 4):
-        at, chained = first, 0
-        while length := _mp3_frame(tail[at : at + 4]):
-            at, chained = at + length, chained + 1
-        # Three frames in a row are no accident; a tag or padding may follow them.
-        if chained >= 3:
-            return at > len(tail) or (0 < len(tail) - at < 4 and tail[at] == 0xFF)
-    return False
-
-
-def _ogg_is_cut(data: Bytes) -> bool:
-    """Whether the last page lacks the mark of the end, or is itself cut."""
-    tail = bytes(data[max(0, len(data) - 131_072) :])
-    at = tail.rfind(b"OggS")
-    if at < 0 or len(tail) < at + 27:
-        return True
-    segments = tail[at + 27 : at + 27 + tail[at + 26]]
-    size = 27 + len(segments) + sum(segments)
-    return not tail[at + 5] & 4 or len(segments) < tail[at + 26] or len(tail) < at + size
-
-
-def _chunks_are_cut(data: Bytes) -> bool:
-    """Whether the chunk that holds the samples reaches beyond the file."""
-    little = bytes(data[:4]) in (b"RIFF", b"RF64", b"BW64")
-    at = 12
-    while at + 8 <= len(data):
-        name = bytes(data[at : at + 4])
-        size = int.from_bytes(data[at + 4 : at + 8], "little" if little else "big")
-        if name in (b"data", b"SSND"):
-            # Writers that cannot go back leave all ones, or zero: no promise.
-            return size not in (0, 0xFFFFFFFF) and at + 8 + size > len(data)
-        at += 8 + size + size % 2
-    return True

@@ -9,23 +9,24 @@ enough ahead for its filter to settle, so that a passage equals the same crop of
 import math
 import mmap
 import os
-import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import soxr
-from tinytag import TinyTag
 
-from hitcore.audio.codecs import Samples, Source, damaged, open_source
-from hitcore.audio.containers import Refusal, claimed_frames, is_cut, sniff
+from hitcore.audio.codecs import Mixer, Samples, Source
+from hitcore.audio.containers import sniff
+from hitcore.audio.opening import open_source
+from hitcore.audio.refusals import Refusal, damaged
+from hitcore.audio.tagtext import plain, read_tags
 from hitcore.audio.waveform import SAMPLE_RATES
 
 # Full scale is 1. Integers stored as floats by mistake reach 32,768; nothing musical does.
 LOUDEST = 1_000.0
 SILENT_BELOW = 1e-4
 _SETTLING_S = 0.1
-_LONGEST_TEXT = 300
+_MOST_NOTES = 10
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Findings:
     duration_s: float
     truncated: bool
     silent: bool
+    one_channel: bool
+    """The channels cancel each other out, so the first was taken alone."""
+    notes: list[str]
+    """What was odd about the file and what was done about it, in sentences."""
     title: str | None
     artist: str | None
     rates: list[int]
@@ -74,20 +79,27 @@ def decode_file(source: int, results: list[int], request: Request) -> dict[str, 
     size = os.fstat(source).st_size
     data: bytes | mmap.mmap = mmap.mmap(source, 0, access=mmap.ACCESS_READ) if size else b""
     container = sniff(data)
-    cut = is_cut(container.name, data)
-    sound = open_source(container, source, claimed_frames(container.name, data))
+    sound = open_source(container, data, source)
+    notes = sound.notes
     _check(sound, request.max_duration_s)
     sinks = [
         Sink(file, sound.sample_rate, rate)
         for file, rate in zip(results, request.sample_rates, strict=True)
     ]
-    span = None if cut else _span(sound, request)
+    span = None if sound.truncated else _span(sound, request)
     levels = None if span is None else _run_passage(sound, sinks, *span)
     if levels is None:
         if span is not None:  # The attempt left the decoder in the middle of its trouble.
-            sound = open_source(container, source, 0)
+            sound = open_source(container, data, source)
         span = None
         levels = _run_whole(sound, sinks, request.max_duration_s)
+        if sound.mixer.cancels:
+            sound = open_source(container, data, source)
+            sound.mixer = Mixer(channel=0)
+            levels = _run_whole(sound, sinks, request.max_duration_s)
+            notes.append("the channels cancel each other out: the first was heard alone")
+    cut = sound.truncated
+    if span is None:
         cut = cut or sound.failed or levels.n_frames < 0.99 * sound.n_frames - 4_096
     total = levels.n_frames if span is None else sound.n_frames
     title, artist = read_tags(source)
@@ -99,8 +111,10 @@ def decode_file(source: int, results: list[int], request: Request) -> dict[str, 
         duration_s=total / sound.sample_rate,
         truncated=cut,
         silent=levels.peak < SILENT_BELOW,
-        title=title,
-        artist=artist,
+        one_channel=sound.mixer.channel is not None,
+        notes=notes[:_MOST_NOTES],
+        title=title or plain(sound.tags[0]),
+        artist=artist or plain(sound.tags[1]),
         rates=[sink.rate for sink in sinks],
         n_samples=[sink.written for sink in sinks],
         start_s=0.0 if span is None else span[0],
@@ -170,18 +184,6 @@ class Levels:
         self.peak = max(self.peak, peak)
 
 
-def read_tags(file: int) -> tuple[str | None, str | None]:
-    """Title and artist as the file states them, as one plain line each; None where it does not."""
-    os.lseek(file, 0, os.SEEK_SET)
-    try:
-        with os.fdopen(file, "rb", closefd=False) as opened:
-            tag = TinyTag.get(file_obj=opened, duration=False)
-        return _plain(tag.title), _plain(tag.artist)
-    except Exception:
-        # Whatever is wrong with the tag, the sound was fine.
-        return None, None
-
-
 # --- inside --------------------------------------------------------------------------------------
 
 
@@ -224,7 +226,7 @@ def clock(seconds: float) -> str:
 
 def _span(sound: Source, request: Request) -> tuple[float, float] | None:
     """Start and end of the passage asked for, seconds; None: all, or the length is unknown."""
-    if request.length_s is None or not sound.n_frames:
+    if request.length_s is None or not sound.n_frames or not sound.seekable:
         return None
     duration = sound.n_frames / sound.sample_rate
     start = (duration - request.length_s) / 2 if request.start_s is None else request.start_s
@@ -243,7 +245,7 @@ def _run_whole(sound: Source, sinks: list[Sink], max_duration_s: float) -> Level
         for sink in sinks:
             sink.put(block)
     if not levels.n_frames:
-        raise Refusal(damaged("it holds no samples"))
+        raise damaged("it holds no samples")
     for sink in sinks:
         sink.put(np.empty(0, np.float32), last=True)
     return levels
@@ -267,16 +269,8 @@ def _run_passage(sound: Source, sinks: list[Sink], start_s: float, end_s: float)
             sink.put(block)
         if levels.n_frames >= n_frames:
             break
-    if sound.failed or levels.n_frames < n_frames:
+    if sound.failed or levels.n_frames < n_frames or sound.mixer.cancels:
         return None
     for sink in sinks:
         sink.put(np.empty(0, np.float32), last=True)
     return levels
-
-
-def _plain(text: object) -> str | None:
-    """Text of a tag on one line, without control characters, of bounded length."""
-    if not isinstance(text, str):
-        return None
-    cleaned = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    return " ".join(cleaned.split())[:_LONGEST_TEXT] or None

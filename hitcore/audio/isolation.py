@@ -288,21 +288,14 @@ def serve() -> None:
             job, files = _receive(connection, None)
         except OSError:
             return
-        if _needs_ffmpeg(files[0]):
-            import av  # noqa: F401
         reply = _in_fork(job, files, connection)
+        if reply.get("needs_ffmpeg"):  # Loaded here, it is there for this file and all others.
+            import av  # noqa: F401
+
+            reply = _in_fork(job, files, connection)
         for file in files:
             os.close(file)
         _send(connection, reply)
-
-
-def _needs_ffmpeg(file: int) -> bool:
-    from hitcore.audio.containers import Refusal, sniff
-
-    try:
-        return sniff(os.pread(file, 1 << 16, 0)).library != "soundfile"
-    except Refusal:
-        return False
 
 
 def _in_fork(job: Reply, files: list[int], connection: socket.socket) -> Reply:
@@ -363,16 +356,22 @@ def _address_space() -> int:
 
 
 def _decode(job: Reply, files: list[int]) -> Reply:
-    from hitcore.audio import containers, decoder
+    from hitcore.audio import decoder, refusals
 
+    # FFmpeg's libraries are large, and are loaded by the server once for all children.
+    loaded = "av" in sys.modules
+    if not loaded:
+        sys.modules["av"] = None  # type: ignore[assignment]  # importing it fails
     fields = {**job["request"], "sample_rates": tuple(job["request"]["sample_rates"])}
     try:
         return {"findings": decoder.decode_file(files[0], files[1:], decoder.Request(**fields))}
-    except containers.Refusal as refusal:
+    except refusals.Refusal as refusal:
         return {"refused": str(refusal)}
     except MemoryError:
         return {"memory": True}
     except Exception as error:
+        if isinstance(error, ImportError) and not loaded:
+            return {"needs_ffmpeg": True}
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             return {"memory": True}
         # A hostile file can make a library raise anything; here that is the file's fault.
