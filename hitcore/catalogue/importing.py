@@ -9,7 +9,7 @@ Nothing is copied: `audio` in the workspace is a link to the folder.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,11 @@ class OwnCatalogue:
 def create(
     path: str | os.PathLike[str],
     plays: Sequence[str | os.PathLike[str]],
-    audio: str | os.PathLike[str],
+    audio: str | os.PathLike[str] | None,
     songs: str | os.PathLike[str] | None = None,
     *,
+    given: Collection[str] | None = None,
+    fill: Callable[[Workspace, list[str]], object] | None = None,
     format: str | None = None,
     definition: str = "day:60",
     mapping: Mapping[str, str] | None = None,
@@ -57,8 +59,10 @@ def create(
     Args:
         path: A new or empty folder.
         plays: Files of one play log.
-        audio: The folder that the sound files are in, at any depth.
+        audio: The folder that the sound files are in, at any depth; None without sound files.
         songs: A table of songs, `song_id` and what is known of them; None for the log's own.
+        given: Songs whose features were made elsewhere; the others are left out.
+        fill: Called with the unfinished workspace and its songs, to add those features.
         format: Of the log; None to find out from its content.
         definition: Of the hit score.
         mapping: For tables of one's own, canonical name to column name.
@@ -70,9 +74,7 @@ def create(
             one song's name, or the folder is not empty or cannot be written.
         ParameterError: an unknown definition or format.
     """
-    folder = Path(audio).expanduser().resolve()
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: give the one with the sound files")
+    folder = None if audio is None else folder_of(audio)
     log, table = read_log(
         plays, songs, format, mapping=mapping, on_error=on_error, progress=progress
     )
@@ -80,21 +82,19 @@ def create(
         raise DataError("the log names songs by their ids only: give a table of songs as well")
     report = score_report(log, table, definition)
     scores = hit_scores(log, table, definition)
-    listed = _with_sources(table.to_pandas(), folder)
-    heard = listed[listed["source"] != ""].reset_index(drop=True)
-    if heard.empty:
-        raise DataError(
-            f"none of {len(listed):,} songs has a file below {folder}: name the files by song_id, "
-            "or give each song's file in a column `source` of the table of songs"
-        )
+    listed = table.to_pandas()
+    heard = _heard(listed, folder, given)
     scores = scores[scores["song_id"].isin(heard["song_id"])].reset_index(drop=True)
     with new_workspace(path) as workspace:
-        _write(heard, workspace.songs)
-        _write(scores, workspace.hit_scores)
+        write_table(heard, workspace.songs)
+        write_table(scores, workspace.hit_scores)
         if log.kind != "totals":
             shares = daily_shares(log, list(heard["song_id"]))
-            _write(shares, workspace.daily_shares / "part-0.parquet")
-        workspace.audio.symlink_to(folder, target_is_directory=True)
+            write_table(shares, workspace.daily_shares / "part-0.parquet")
+        if folder is not None:
+            workspace.audio.symlink_to(folder, target_is_directory=True)
+        if fill is not None:
+            fill(workspace, list(heard["song_id"]))
     return OwnCatalogue(
         Workspace.open(path),
         n_songs=len(heard),
@@ -104,7 +104,42 @@ def create(
     )
 
 
-def _with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def folder_of(audio: str | os.PathLike[str]) -> Path:
+    """The folder of sound files, from the root on.
+
+    Raises:
+        DataError: it is none.
+    """
+    folder = Path(audio).expanduser().resolve()
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: give the one with the sound files")
+    return folder
+
+
+def _heard(
+    listed: pd.DataFrame, folder: Path | None, given: Collection[str] | None
+) -> pd.DataFrame:
+    """The songs that take part: those with sound, or all where there is none at all."""
+    if given is not None:
+        heard = listed[listed["song_id"].isin(set(given))]
+        where, remedy = "in the file of features", "its song_id must be those of the log"
+    elif folder is not None:
+        listed = with_sources(listed, folder)
+        heard = listed[listed["source"] != ""]
+        where = f"below {folder}"
+        remedy = (
+            "name the files by song_id, or give each song's file in a column `source` of the "
+            "table of songs"
+        )
+    else:
+        return listed
+    if heard.empty:
+        noun = "features" if given is not None else "a file"
+        raise DataError(f"none of {len(listed):,} songs has {noun} {where}: {remedy}")
+    return heard.reset_index(drop=True)
+
+
+def with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The table with each song's file in `source`, empty where it has none."""
     if "source" in songs.columns:
         given = songs["source"].fillna("").astype(str)
@@ -136,7 +171,8 @@ def _name(text: str) -> str:
     return str(int(text)) if text.isascii() and text.isdigit() else text
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, whole or not at all."""
     document: Any = pa.Table.from_pandas(table, preserve_index=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

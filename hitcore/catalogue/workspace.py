@@ -1,6 +1,6 @@
 """The folder of one catalogue: where everything lies, and who may write it.
 
-    songs.parquet  daily_shares/  hit_scores.parquet  audio/
+    songs.parquet  daily_shares/  hit_scores.parquet  scores.json  attributes.parquet  audio/
     features/<fingerprint>/  runs/<run_id>/  ledger.sqlite  workspace.json
 
 `workspace.json` names the format and its version; a folder without it is no workspace, and one of
@@ -91,6 +91,11 @@ class Workspace:
     def hit_scores(self) -> Path:
         """The table `song_id, hit_score`."""
         return self.path / "hit_scores.parquet"
+
+    @property
+    def attributes(self) -> Path:
+        """The table `song_id` and named numbers, where the catalogue brings some."""
+        return self.path / "attributes.parquet"
 
     @property
     def daily_shares(self) -> Path:

@@ -32,7 +32,10 @@ DefinitionOption = Annotated[
 EngineOption = Annotated[str, typer.Option(help="duckdb or spark.")]
 ColumnsOption = Annotated[
     list[str] | None,
-    typer.Option("--column", help="NAME=COLUMN for a table of one's own, as song_id=track."),
+    typer.Option(
+        "--column",
+        help="NAME=COLUMN for a table of one's own, as song_id=track; the score alone: NAME.",
+    ),
 ]
 SkipOption = Annotated[
     bool, typer.Option("--skip-bad-rows", help="Leave out and count rows that cannot be right.")

@@ -7,7 +7,9 @@ setting makes a new folder.
 """
 
 from hitcore.featurestore.build import BuildReport, Progress, build_features
+from hitcore.featurestore.given import GivenFeatures, given_config, read_given
 from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.scored import ScoredWorkspace, create_scored
 from hitcore.featurestore.sounds import read_source
 from hitcore.featurestore.store import Features, FeatureStore
 
@@ -16,7 +18,12 @@ __all__ = [
     "FeatureConfig",
     "FeatureStore",
     "Features",
+    "GivenFeatures",
     "Progress",
+    "ScoredWorkspace",
     "build_features",
+    "create_scored",
+    "given_config",
+    "read_given",
     "read_source",
 ]

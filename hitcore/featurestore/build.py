@@ -170,6 +170,8 @@ def _songs_with_audio(workspace: Workspace) -> Songs:
     twice = songs.loc[songs["song_id"].duplicated(), "song_id"]
     if len(twice):
         raise DataError(f"{workspace.songs} has the song_id {twice.iloc[0]!r} more than once")
+    # A song without sound takes part in rows that need none.
+    songs = songs[songs["source"].fillna("") != ""]
     return tuple(zip(songs["song_id"].astype(str), songs["source"].astype(str), strict=True))
 
 

@@ -8,6 +8,9 @@ from hitcore.errors import ParameterError
 from hitcore.features import MEL_PRESETS, MelConfig
 from hitcore.highlights import DEFAULT_METHOD, METHODS
 
+GIVEN = "given"
+"""In place of a highlight method: clips chosen elsewhere (`hitcore.featurestore.given`)."""
+
 VERSION = 1
 """Of the layout and of how features are computed; raised when either changes."""
 
@@ -28,7 +31,7 @@ class FeatureConfig:
     """
 
     segment: str = DEFAULT_METHOD
-    """The highlight method that chooses the clip."""
+    """The highlight method that chooses the clip, or "given"."""
     length_s: float = 30.0
     """Length of the clip in seconds."""
     mel: str = "paper"
@@ -39,7 +42,7 @@ class FeatureConfig:
     """Named weights of the tagger; None for no tags."""
 
     def __post_init__(self) -> None:
-        if self.segment not in METHODS:
+        if self.segment != GIVEN and self.segment not in METHODS:
             raise ParameterError(
                 f"highlight method {self.segment!r}: one of {', '.join(METHODS)} is expected"
             )

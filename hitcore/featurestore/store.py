@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
-from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.recipe import GIVEN, FeatureConfig
 from hitcore.files import replacing, sha256_of, write_atomic
 
 INDEX_COLUMNS = (
@@ -216,6 +216,11 @@ class FeatureStore:
                 )
 
     def _mend(self) -> str:
+        if self.config.segment == GIVEN:
+            return (
+                "these features were made elsewhere: give them again with `hitcore workspace "
+                "create NEW --scores TABLE --features FILE.npz`"
+            )
         usual = FeatureConfig(segment=self.config.segment)
         tagger = (
             ""

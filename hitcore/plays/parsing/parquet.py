@@ -93,7 +93,13 @@ def _cells(name: str, column: str, values: pa.Array) -> pa.Array:
         return _cells(name, column, values.dictionary_decode())
     if pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_date32(kind):
         return values
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+    as_string = (
+        pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_boolean(kind)
+    )
+    if as_string:
         return values.cast(pa.string())
     if pa.types.is_timestamp(kind):
         return values
