@@ -50,6 +50,7 @@ def create(
     fill: Callable[[Workspace, list[str]], object] | None = None,
     format: str | None = None,
     definition: str = "day:60",
+    time_zone: str | None = None,
     mapping: Mapping[str, str] | None = None,
     on_error: OnError = "raise",
     progress: Progress | None = None,
@@ -65,6 +66,8 @@ def create(
         fill: Called with the unfinished workspace and its songs, to add those features.
         format: Of the log; None to find out from its content.
         definition: Of the hit score.
+        time_zone: Of the service, in which the days of single plays are cut; None for the log's
+            own, else UTC.
         mapping: For tables of one's own, canonical name to column name.
         on_error: "raise", or "skip" to leave out and count rows that cannot be right.
         progress: Called with the bytes of the log read and the bytes there are.
@@ -80,8 +83,9 @@ def create(
     )
     if table is None:
         raise DataError("the log names songs by their ids only: give a table of songs as well")
-    report = score_report(log, table, definition)
-    scores = hit_scores(log, table, definition)
+    zone = time_zone or log.time_zone or "UTC"
+    report = score_report(log, table, definition, zone)
+    scores = hit_scores(log, table, definition, zone)
     listed = table.to_pandas()
     heard = _heard(listed, folder, given)
     scores = scores[scores["song_id"].isin(heard["song_id"])].reset_index(drop=True)
@@ -89,7 +93,7 @@ def create(
         write_table(heard, workspace.songs)
         write_table(scores, workspace.hit_scores)
         if log.kind != "totals":
-            shares = daily_shares(log, list(heard["song_id"]))
+            shares = daily_shares(log, list(heard["song_id"]), zone)
             write_table(shares, workspace.daily_shares / "part-0.parquet")
         if folder is not None:
             workspace.audio.symlink_to(folder, target_is_directory=True)

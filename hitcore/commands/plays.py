@@ -29,6 +29,13 @@ FormatOption = Annotated[
 DefinitionOption = Annotated[
     str, typer.Option(help="day:N, window:A-B, retention30 or cumulative.")
 ]
+ZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Time zone of the service, in which the days of single plays are cut, as Asia/Taipei "
+        "or +08:00; left out: the log's own, else UTC."
+    ),
+]
 EngineOption = Annotated[str, typer.Option(help="duckdb or spark.")]
 ColumnsOption = Annotated[
     list[str] | None,
@@ -49,6 +56,7 @@ def score(
     songs: SongsOption = None,
     format: FormatOption = None,
     definition: DefinitionOption = "day:60",
+    time_zone: ZoneOption = None,
     engine: EngineOption = "duckdb",
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
@@ -57,7 +65,7 @@ def score(
     from hitcore.plays import hitscores as playcounts
 
     target = playcounts.check_scores_path(out)
-    scores, _ = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
+    scores, _ = _scored(plays, songs, format, definition, time_zone, engine, column, skip_bad_rows)
     print(playcounts.write_scores(scores, target))
 
 
@@ -67,6 +75,7 @@ def stats(
     songs: SongsOption = None,
     format: FormatOption = None,
     definition: DefinitionOption = "day:60",
+    time_zone: ZoneOption = None,
     engine: EngineOption = "duckdb",
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
@@ -77,7 +86,9 @@ def stats(
 
     from hitcore.plays.tailfits import summarise
 
-    scores, report = _scored(plays, songs, format, definition, engine, column, skip_bad_rows)
+    scores, report = _scored(
+        plays, songs, format, definition, time_zone, engine, column, skip_bad_rows
+    )
     summary = summarise(scores["hit_score"].dropna())
     if as_json:
         print_json(_plain_json({"scores": asdict(report), **asdict(summary)}))
@@ -90,6 +101,7 @@ def _scored(
     songs: str | None,
     format: str | None,
     definition: str,
+    time_zone: str | None,
     engine: str,
     columns: list[str] | None,
     skip_bad_rows: bool,
@@ -97,8 +109,11 @@ def _scored(
     """Scores and their report; what was read and left out is said on standard error."""
     from hitcore.plays import hitscores as playcounts
     from hitcore.plays.definitions import Definition
+    from hitcore.plays.timezones import zone_of
 
     Definition.parse(definition)
+    if time_zone is not None:
+        zone_of(time_zone)
     mapping = mapping_of(columns)
     with reading_bar() as progress:
         log, table = playcounts.read_log(
@@ -110,8 +125,9 @@ def _scored(
             progress=progress,
         )
     print(*log.report.lines(), sep="\n", file=sys.stderr)
-    scores = playcounts.hit_scores(log, table, definition, engine)
-    report = playcounts.score_report(log, table, definition, engine)
+    zone = time_zone or log.time_zone or "UTC"
+    scores = playcounts.hit_scores(log, table, definition, zone, engine)
+    report = playcounts.score_report(log, table, definition, zone, engine)
     print(*report.lines(), sep="\n", file=sys.stderr)
     return scores, report
 

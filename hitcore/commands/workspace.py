@@ -10,6 +10,7 @@ from hitcore.commands.plays import (
     FormatOption,
     SkipOption,
     SongsOption,
+    ZoneOption,
     mapping_of,
     reading_bar,
 )
@@ -42,6 +43,7 @@ def create(
     songs: SongsOption = None,
     format: FormatOption = None,
     definition: DefinitionOption = "day:60",
+    time_zone: ZoneOption = None,
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
 ) -> None:
@@ -90,6 +92,7 @@ def _of_plays(
             fill=None if given is None else lambda place, ids: given.of(ids).write(place),
             format=format,
             definition=definition,
+            time_zone=time_zone,
             mapping=mapping,
             on_error="skip" if skip_bad_rows else "raise",
             progress=progress,

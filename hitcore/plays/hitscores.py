@@ -12,10 +12,10 @@ References:
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import ibis
 import ibis.expr.types as ir
@@ -39,14 +39,13 @@ from hitcore.plays.parsing.reading import OnError
 from hitcore.plays.queryengines import Backend, fetched, memory_table, opened, parquet_table
 from hitcore.plays.readers import PlayLog, read_plays, read_songs
 from hitcore.plays.tables import SongHolder, checked_plays, checked_songs
+from hitcore.plays.timezones import in_zone, zone_of
 
 Plays: TypeAlias = "PlayLog | Sequence[Path] | pd.DataFrame | pa.Table | ir.Table"
 """A log: from `hitcore.plays.readers`, Parquet files, or a table; the columns are said in
 `hitcore.plays.definitions`."""
 Songs: TypeAlias = "SongHolder | pd.DataFrame | pa.Table | ir.Table | None"
 """The songs to score, `song_id, release_date`; None where the log brings its own."""
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def read_log(
@@ -85,6 +84,7 @@ def hit_scores(
     plays: Plays,
     songs: Songs = None,
     definition: str = DEFAULT_DEFINITION,
+    time_zone: str = "UTC",
     backend: Backend = None,
 ) -> pd.DataFrame:
     """The table `song_id, hit_score`, sorted by song; NaN where the score is undefined.
@@ -93,10 +93,12 @@ def hit_scores(
         plays: The log.
         songs: The songs to score, each once; None for the songs that the log brings.
         definition: day:N, window:A-B, retention30 or cumulative.
+        time_zone: Of the service, in which the days of single plays are cut; `PlayLog.time_zone`
+            where the log says its own. Daily counts have their days already.
         backend: "duckdb" (or None), "spark", or an open Ibis backend.
 
     Raises:
-        ParameterError: an unknown definition or backend.
+        ParameterError: an unknown definition, time zone or backend.
         DataError: a table lacks a column, names a song twice, or has nothing in it.
 
     Example:
@@ -113,20 +115,24 @@ def hit_scores(
         Section 3 of the paper.
     """
     wanted = Definition.parse(definition)
-    with _tables(plays, songs, backend) as (log, catalogue):
+    with _tables(plays, songs, time_zone, backend) as (log, catalogue):
         table = fetched(score_expression(log, catalogue, wanted))
     frame: pd.DataFrame = table.to_pandas().astype({"song_id": "str", "hit_score": "float64"})
     return frame
 
 
 def daily_shares(
-    plays: Plays, song_ids: Sequence[str] | None = None, backend: Backend = None
+    plays: Plays,
+    song_ids: Sequence[str] | None = None,
+    time_zone: str = "UTC",
+    backend: Backend = None,
 ) -> pd.DataFrame:
     """The table `song_id, date, share`, sorted; days on which a song was not played are absent.
 
     Args:
         plays: The log.
         song_ids: The songs wanted; None for all. The shares are of all plays in any case.
+        time_zone: As in `hit_scores`.
         backend: As in `hit_scores`.
 
     Raises:
@@ -138,7 +144,7 @@ def daily_shares(
         >>> daily_shares(plays).share.tolist()
         [0.25, 0.75]
     """
-    with _tables(plays, None, backend, songs_needed=False) as (log, _):
+    with _tables(plays, None, time_zone, backend, songs_needed=False) as (log, _):
         shares = share_expression(log)
         if song_ids is not None:
             shares = shares.filter(shares.song_id.isin(list(song_ids)))
@@ -150,8 +156,9 @@ def daily_shares(
 def write_scores(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write a table of scores or shares as CSV or Parquet, by the suffix; whole or not at all.
 
-    An undefined score is an empty cell (CSV) or null (Parquet). A text that a spreadsheet would
-    run as a formula gets an apostrophe before it in CSV.
+    An undefined score is an empty cell (CSV) or null (Parquet). Ids stand in the file as they are,
+    those that begin with = or - too, so that they are found again by what reads it; a spreadsheet
+    may take such a cell for a formula.
 
     Raises:
         ParameterError: the suffix is neither .csv nor .parquet.
@@ -161,13 +168,13 @@ def write_scores(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
         >>> import tempfile
         >>> table = pd.DataFrame({"song_id": ["=cmd()"], "hit_score": [float("nan")]})
         >>> write_scores(table, Path(tempfile.mkdtemp()) / "a.csv").read_text().split()
-        ['song_id,hit_score', "'=cmd(),"]
+        ['song_id,hit_score', '=cmd(),']
     """
     target = check_scores_path(path)
     try:
         with replacing(target) as temporary:
             if target.suffix.lower() == ".csv":
-                scores.apply(_defused).to_csv(temporary, index=False)
+                scores.to_csv(temporary, index=False)
             else:
                 pq.write_table(pa.Table.from_pandas(scores, preserve_index=False), temporary)
     except OSError as error:
@@ -187,22 +194,15 @@ def check_scores_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _defused(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column whose texts no spreadsheet takes for formulas."""
-    if not pd.api.types.is_string_dtype(column) and column.dtype != object:
-        return column
-    risky = column.astype("str").str.startswith(_FORMULA_STARTS)
-    return column.mask(risky, "'" + column.astype("str"))
-
-
 # --- tables --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _tables(
-    plays: Plays, songs: Songs, backend: Backend, songs_needed: bool = True
+    plays: Plays, songs: Songs, time_zone: str, backend: Backend, songs_needed: bool = True
 ) -> Iterator[tuple[ir.Table, ir.Table]]:
-    """The log and the songs as tables of one engine, for the length of a block."""
+    """The log, by the service's clock, and the songs, as tables of one engine, for a block."""
+    zone = zone_of(time_zone)
     with ExitStack() as stack:
         given = next((t for t in (plays, songs) if isinstance(t, ir.Table)), None)
         engine = stack.enter_context(
@@ -217,6 +217,8 @@ def _tables(
             log = plays
         else:
             log = stack.enter_context(memory_table(engine, checked_plays(plays)))
+        if kind_of(log.columns) == "events":
+            log = in_zone(log, zone)
         if not songs_needed:
             yield log, log
         elif isinstance(songs, ir.Table):
@@ -259,6 +261,8 @@ class ScoreReport:
     """Songs of the log that are not among the songs asked for: in the totals, not scored."""
     n_days_without_plays: int
     """Days inside the log on which nobody played anything; every share is 0 there."""
+    time_zone: str = "UTC"
+    """In which the days of single plays were cut."""
 
     def lines(self) -> list[str]:
         """The report as plain lines of text; what does not occur is left out."""
@@ -281,6 +285,8 @@ class ScoreReport:
             lines.append(
                 f"{_counted(self.n_days_without_plays, 'day')} inside the log without plays"
             )
+        if self.time_zone != "UTC":
+            lines.append(f"days of single plays are those of the time zone {self.time_zone}")
         head = f"{self.definition} is defined for {self.n_defined:,} of {self.n_songs:,} songs"
         return [head + span, *lines]
 
@@ -294,6 +300,7 @@ def score_report(
     plays: Plays,
     songs: Songs = None,
     definition: str = DEFAULT_DEFINITION,
+    time_zone: str = "UTC",
     backend: Backend = None,
 ) -> ScoreReport:
     """What `hit_scores` of the same arguments leaves undefined, and what in the log is odd.
@@ -313,14 +320,15 @@ def score_report(
         1 row (1 song) dated before the song's release: count in the totals only
     """
     wanted = Definition.parse(definition)
-    with _tables(plays, songs, backend) as (log, catalogue):
+    with _tables(plays, songs, time_zone, backend) as (log, catalogue):
         scores = fetched(score_expression(log, catalogue, wanted))
         releases = fetched(catalogue.select("song_id", "release_date")).to_pandas()
         dated = kind_of(log.columns) != "totals"
         in_log = fetched(_oddities(log, catalogue) if dated else _unknown(log, catalogue))
         days = fetched(daily_totals(log)).to_pandas() if dated else None
     scored = releases.merge(scores.to_pandas(), on="song_id")
-    return _report(wanted, scored, in_log.to_pylist()[0], days)
+    report = _report(wanted, scored, in_log.to_pylist()[0], days)
+    return replace(report, time_zone=time_zone)
 
 
 def _oddities(plays: ir.Table, songs: ir.Table) -> ir.Table:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hitcore.cli import main
+from hitcore.plays.readers import read_songs
 
 LOG = "song_id,date,plays\n" + "".join(
     f"{song},2024-{month:02}-{day:02},{plays}\n"
@@ -61,8 +62,8 @@ def test_score_writes_csv_and_parquet(
         done = hitcore("plays", "score", log, "--songs", songs, "--out", out)
         assert (done.returncode, done.stdout.strip()) == (0, str(out)), done.stderr
         assert "day:60 is defined for 2 of 3 songs" in done.stderr
-    # 1 March 2024 is the 60th day after 1 January; formulas are defused in CSV only.
-    assert outputs[0].read_text() == "song_id,hit_score\n'=cmd(),0.25\nlate,\nplain,0.75\n"
+    # 1 March 2024 is the 60th day after 1 January.
+    assert outputs[0].read_text() == "song_id,hit_score\n=cmd(),0.25\nlate,\nplain,0.75\n"
     table = pq.read_table(outputs[1])
     assert table.column("song_id").to_pylist() == ["=cmd()", "late", "plain"]
     assert table.column("hit_score").to_pylist() == [0.25, None, 0.75]
@@ -70,6 +71,42 @@ def test_score_writes_csv_and_parquet(
         "scores.csv",
         "scores.parquet",
     ]
+
+
+ODD_IDS = ["-5", "-dash", "=1+1", "+x", "@at", "'quoted", "007", "a,b", 'say "x"']
+
+
+def test_ids_that_a_spreadsheet_would_run_survive_a_round_trip(
+    hitcore: Hitcore, tmp_path: Path
+) -> None:
+    log, songs, out = tmp_path / "log.csv", tmp_path / "songs.csv", tmp_path / "scores.csv"
+    pd.DataFrame({"song_id": ODD_IDS, "date": "2024-01-01", "plays": 1}).to_csv(log, index=False)
+    pd.DataFrame({"song_id": ODD_IDS, "release_date": "2024-01-01"}).to_csv(songs, index=False)
+    done = hitcore(
+        *("plays", "score", log, "--songs", songs, "--definition", "day:0", "--out", out)
+    )
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(out, dtype={"song_id": str})
+    assert sorted(found["song_id"]) == sorted(ODD_IDS)
+    assert found["hit_score"].tolist() == pytest.approx([1 / 9] * 9)
+    assert read_songs(out)["song_id"].to_pylist() == sorted(ODD_IDS)
+
+
+def test_days_are_those_of_the_services_time_zone(hitcore: Hitcore, tmp_path: Path) -> None:
+    """The log's own offset serves where none is named; `--time-zone` wins over it."""
+    log, songs, out = tmp_path / "log.csv", tmp_path / "songs.csv", tmp_path / "scores.csv"
+    rows = ["a,2024-03-02T07:00:00+08:00", "b,2024-03-02T12:00:00+08:00"]
+    log.write_text("\n".join(["song_id,listened_at", *rows, ""]))
+    songs.write_text("song_id,release_date\na,2024-03-02\nb,2024-03-02\n")
+    command = ("plays", "score", log, "--songs", songs, "--definition", "day:0", "--out", out)
+    expected = {(): [0.5, 0.5], ("--time-zone", "UTC"): [0.0, 1.0]}
+    for zone, scores in expected.items():
+        done = hitcore(*command, *zone)
+        assert done.returncode == 0, done.stderr
+        assert pd.read_csv(out)["hit_score"].tolist() == scores
+        assert ("time zone +08:00" in done.stderr) == (not zone)
+    done = hitcore(*command, "--time-zone", "Mars/Olympus")
+    assert (done.returncode, "time zone 'Mars/Olympus' is unknown" in done.stderr) == (2, True)
 
 
 def test_stats_prints_one_json_document(hitcore: Hitcore, files: tuple[Path, Path]) -> None:

@@ -1,6 +1,5 @@
 """Hit scores against pandas, against closed forms, against each other's engines, and their laws."""
 
-import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from hitcore.catalogue.songs import Catalogue, Song
 from hitcore.errors import DataError, ParameterError
 from hitcore.plays.definitions import Definition, score_expression
 from hitcore.plays.hitscores import daily_shares, hit_scores, score_report
-from hitcore.plays.queryengines import opened
 from hitcore.plays.readers import PlayLog, read_plays
 
 DEFINITIONS = ["day:60", "day:0", "window:10-40", "retention30", "cumulative"]
@@ -36,7 +34,7 @@ def songs_of(**days: int | None) -> pd.DataFrame:
 
 
 def scores_of(plays: object, songs: object, definition: str, backend: object = None) -> dict:
-    table = hit_scores(plays, songs, definition, backend)
+    table = hit_scores(plays, songs, definition, backend=backend)
     return dict(zip(table["song_id"], table["hit_score"], strict=True))
 
 
@@ -89,15 +87,6 @@ def xiami_frame(shared: Path) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def xiami(shared: Path) -> PlayLog:
     return read_plays(shared / "data" / "plays" / "ali_music_song_daily.csv.gz")
-
-
-@pytest.fixture(scope="session")
-def spark() -> ibis.BaseBackend:
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java, and there is no `java` on this machine")
-    pytest.importorskip("pyspark", reason="Spark needs the extra `spark`")
-    with opened("spark") as backend:
-        return backend
 
 
 class TestXiami:
@@ -327,7 +316,9 @@ class TestSpark:
         plays = generated_log(200, 120)
         songs = pd.concat([generated_songs(200), songs_of(nameless=None, stranger=10)])
         for definition in ("window:10-40", "cumulative"):
-            ours, theirs = (hit_scores(plays, songs, definition, b) for b in ("duckdb", spark))
+            ours, theirs = (
+                hit_scores(plays, songs, definition, backend=engine) for engine in ("duckdb", spark)
+            )
             pd.testing.assert_frame_equal(ours, theirs, rtol=1e-12, atol=0)
         assert score_report(plays, songs) == score_report(plays, songs, backend=spark)
 
@@ -384,7 +375,7 @@ class TestRefusals:
 
     def test_unknown_engines(self) -> None:
         with pytest.raises(ParameterError, match="duckdb, spark"):
-            hit_scores(log_of(("a", 0, 1)), songs_of(a=0), "day:0", "oracle")
+            hit_scores(log_of(("a", 0, 1)), songs_of(a=0), "day:0", backend="oracle")
 
 
 def test_only_shares_leave() -> None:

@@ -5,8 +5,9 @@ import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import pandas as pd
 import pyarrow as pa
@@ -45,6 +46,8 @@ class Study:
     """Which column of a table was taken for what."""
     scratch: Scratch | None = field(default=None, repr=False)
     """Keeps a visitor's files as long as the study lives."""
+    time_zone: str = "UTC"
+    """In which the days of single plays are cut."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -69,15 +72,16 @@ def study_of(workspace: Workspace, name: str) -> Study | None:
 @st.cache_data(max_entries=64, show_spinner="Counting plays …")
 def scored(_study: Study, key: str, definition: str) -> tuple[pd.DataFrame, ScoreReport]:
     """The songs with their hit score under a definition, and what is undefined or odd."""
-    scores = hit_scores(_study.plays, _study.songs, definition)
-    report = score_report(_study.plays, _study.songs, definition)
+    zone = _study.time_zone
+    scores = hit_scores(_study.plays, _study.songs, definition, zone)
+    report = score_report(_study.plays, _study.songs, definition, zone)
     return _study.songs.scored(scores).songs, report
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def daily_curve(_study: Study, key: str, song_id: str) -> pd.DataFrame:
     """The daily share of a song on each of its days in the log, `date, share`."""
-    return daily_shares(_study.plays, [song_id])[["date", "share"]]
+    return daily_shares(_study.plays, [song_id], _study.time_zone)[["date", "share"]]
 
 
 # --- a visitor's log -----------------------------------------------------------------------------
@@ -98,6 +102,14 @@ def own_study() -> Study | None:
     )
     with st.expander("How to read it", icon=":material/table:"):
         form = st.selectbox("Format", (None, *FORMATS), format_func=lambda f: f or "find out")
+        zone = st.selectbox(
+            "Time zone of the service, for logs of single plays",
+            (None, *sorted(available_timezones())),
+            format_func=lambda z: z or "the log's own, else UTC",
+            key="zone",
+            help="The day on which a song was played, and so its 60th day, is that of the service: "
+            "a play at 07:00 in Taipei falls on the day before in UTC.",
+        )
         skip = st.toggle("Leave out rows that cannot be right, and count them")
         columns = _chosen_columns()
     if not logs:
@@ -114,8 +126,17 @@ def own_study() -> Study | None:
         columns,
         "skip" if skip else "raise",
     )
+    study = by_the_clock_of(study, zone)
     _preview(study)
     return study
+
+
+def by_the_clock_of(study: Study, zone: str | None) -> Study:
+    """The study with its days cut in a time zone; None for the log's own, else UTC."""
+    if study.log is None or study.log.kind != "events":
+        return study
+    chosen = zone or study.log.time_zone or "UTC"
+    return replace(study, key=f"{study.key} {chosen}", time_zone=chosen)
 
 
 def _chosen_columns() -> tuple[tuple[str, str], ...]:

@@ -33,6 +33,7 @@ _DAY = re.compile(
 )
 _COARSE_DAY = re.compile(r"[0-9]{4}(?:-[0-9]{2})?")
 _EPOCH = r"^[0-9]{1,13}$"
+_OFFSET = re.compile(r"(?<=[0-9])(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 
 
 class Cell(Protocol):
@@ -192,15 +193,21 @@ class Instant:
     n_bare: int = field(default=0, init=False)
     """Times without an offset so far."""
 
+    offsets: set[str] = field(default_factory=set, init=False)
+    """The zones or offsets from UTC that times were given in so far; "" stands for several."""
+
     def parse(self, cells: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """The instants as timestamps in microseconds, and which cells are none."""
         if pa.types.is_timestamp(cells.type):
+            self.offsets.add(_utc_or(cells.type.tz or "UTC"))
             micros = pc.fill_null(cells.cast(pa.timestamp("us"), safe=False).cast(pa.int64()), -1)
             return self._checked(_numpy(micros), np.full(len(cells), -1))
         text = trimmed(cells)
         if pc.any(pc.ends_with(text, "UTC")).as_py():
             text = pc.replace_substring_regex(text, r" ?UTC$", "Z")
         micros, zoned = self._quick(text) or self._slow(text)
+        if len(text):
+            self.offsets.add(_offset_of(text) if (zoned > 0).any() else "UTC")
         return self._checked(micros, zoned)
 
     def _checked(self, micros: np.ndarray, zoned: np.ndarray) -> tuple[pa.Array, np.ndarray]:
@@ -313,6 +320,19 @@ def _instant(text: str) -> tuple[int | None, bool | None]:
     except (ValueError, OverflowError):
         return None, None
     return (since.days * 86400 + since.seconds) * 10**6 + since.microseconds, zoned
+
+
+def _offset_of(text: pa.Array) -> str:
+    """The offset that all times end with; "" where they differ."""
+    found = _OFFSET.search(text[0].as_py())
+    if found is None:
+        return ""
+    alike = pc.all(pc.ends_with(text, found[0])).as_py()
+    return _utc_or(found[0]) if alike else ""
+
+
+def _utc_or(offset: str) -> str:
+    return "UTC" if offset in ("Z", "z", "+00:00", "+0000", "+00", "GMT") else offset
 
 
 def _mask(array: pa.Array) -> np.ndarray:

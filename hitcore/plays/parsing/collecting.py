@@ -79,6 +79,7 @@ def _collect(batches: Batches, reading: Reading, folder: Path, scratch: Scratch 
         songs=table,
         report=_report(reading, gathered.n_rows),
         span=gathered.span,
+        time_zone=_zone(reading),
         scratch=scratch if written else None,
     )
 
@@ -258,6 +259,12 @@ def _empty(reading: Reading) -> DataError:
     names = ", ".join(reading.files[:3]) or "the path"
     dropped = "; ".join(f"{n:,} dropped: {reason}" for reason, n in reading.dropped.items())
     return DataError(f"{names}: no plays in it" + (f" ({dropped})" if dropped else " (0 rows)"))
+
+
+def _zone(reading: Reading) -> str | None:
+    """The one zone in which all times were given, unless that is UTC, which says nothing."""
+    zone = next(iter(reading.offsets)) if len(reading.offsets) == 1 else ""
+    return zone if zone not in ("", "UTC") else None
 
 
 def _report(reading: Reading, n_kept: int) -> ReadReport:

@@ -123,5 +123,8 @@ class PlayLog:
     span: tuple[date, date] | None
     """First and last day (UTC) that stand in the log; None for totals."""
 
+    time_zone: str | None = None
+    """The service's time zone, where the log says it: its times carry one and the same offset."""
+
     scratch: Scratch | None = field(default=None, repr=False, compare=False)
     """Keeps the temporary folder alive."""

@@ -76,6 +76,8 @@ class Reading:
     dropped: Counter[str] = field(default_factory=Counter)
     odd: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    offsets: set[str] = field(default_factory=set)
+    """The offsets from UTC in which times were given; "" stands for several."""
 
     def again(self) -> "Reading":
         """The same reading from its start, to look up where something stood."""
@@ -161,11 +163,14 @@ class Converter:
         if isinstance(cell, Instant) and not good.all():
             # Rows that are out already must not decide whether the file's times have offsets.
             inside, refused_inside = cell.parse(column.filter(pa.array(good)))
+            self.reading.offsets |= cell.offsets
             index = np.maximum(np.cumsum(good) - 1, 0)
             if not len(inside):
                 return pa.nulls(len(rows), inside.type), np.zeros(len(rows), bool)
             return inside.take(pa.array(index)), good & refused_inside[index]
         values, refused = cell.parse(column)
+        if isinstance(cell, Instant):
+            self.reading.offsets |= cell.offsets
         return values, refused & good
 
     def _songs(self, rows: Rows, plays: pa.Table) -> pa.Table | None:
