@@ -60,7 +60,8 @@ def create(
     if attributes is not None:
         raise ParameterError("--attributes are columns of --scores")
     _of_plays(
-        workspace, plays or [], audio, features, songs, format, definition, column, skip_bad_rows
+        *(workspace, plays or [], audio, features, songs, format, definition, time_zone),
+        *(column, skip_bad_rows),
     )
 
 
@@ -72,6 +73,7 @@ def _of_plays(
     songs: str | None,
     format: str | None,
     definition: str,
+    time_zone: str | None,
     column: list[str] | None,
     skip_bad_rows: bool,
 ) -> None:
