@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hitcore.analysis.curve import HitCurve
 from hitcore.audio import AudioInfo
 from hitcore.evaluation.percentiles import PercentileRank
 from hitcore.highlights import Highlight
@@ -38,7 +39,7 @@ class ModelScore:
     score: float
     """The model's output for the highlight, the mean of its folds."""
     share: float | None
-    """The share of plays that it estimates; None where only the order means something."""
+    """The share of plays that it estimates for the song; None where only the order counts."""
     audio_score: float | None
     """What the audio network says."""
     tag_score: float | None
@@ -67,12 +68,15 @@ class ModelScore:
     """The percentile with what the reference songs in that place achieved; None as `percentile`."""
     frame_scores: NDArray[np.float64] | None = field(default=None, repr=False)
     """What each stretch of the highlight contributes, (n_score_frames,)."""
+    curve: HitCurve | None = field(default=None, repr=False)
+    """The score of every window of the song."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        document = asdict(replace(self, frame_scores=None))
+        document = asdict(replace(self, frame_scores=None, curve=None))
         frames = self.frame_scores
         document["frame_scores"] = None if frames is None else frames.round(6).tolist()
+        document["curve"] = None if self.curve is None else self.curve.to_dict()
         return document
 
 

@@ -25,12 +25,14 @@ import torch
 from numpy.typing import NDArray
 
 from hitcore import weights
+from hitcore.analysis.curve import HitCurve, SongMels, hit_curve, mixed_scores
 from hitcore.analysis.report import ModelScore, SongReport, envelope_of
+from hitcore.analysis.tagstretches import TagStretches, hear_stretches
 from hitcore.audio import AudioInfo, Waveform, decode
-from hitcore.errors import HitcoreError, ParameterError, WeightsError
+from hitcore.errors import HitcoreError, ParameterError
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
-from hitcore.networks.models import HitModel, load_model
+from hitcore.networks.models import PUBLISHED_MIXES, HitModel, load_model, mean_output
 from hitcore.taggers import Taggram, load_tagger
 
 __all__ = [
@@ -115,7 +117,8 @@ def analyse(
         taggram = load_tagger(tagger).tag(clip)
     with _named(label, "scoring"):
         say("Scoring", 0.8)
-        scores, notes = _scores(clip, models, {tagger: taggram})
+        heard = _Heard(song, clip, chosen.start, {tagger: taggram})
+        scores, notes = _scores(heard, models)
     say("Done", 1.0)
     return SongReport(
         name=label,
@@ -239,26 +242,56 @@ def _highlights(song: Waveform, choice: str | tuple[float, float] | None) -> lis
     return [by_hand, *found]
 
 
-def _scores(
-    clip: Waveform, models: Sequence[str] | None, known: dict[str, Taggram]
-) -> tuple[list[ModelScore], list[str]]:
+class _Heard:
+    """What models take of a song, made once for all of them: spectrograms and tags.
+
+    Args:
+        song: The whole song.
+        clip: Its highlight.
+        start: Where the highlight starts, seconds.
+        taggrams: The highlight's tags by those taggers that have heard it; more are added.
+    """
+
+    def __init__(
+        self, song: Waveform, clip: Waveform, start: float, taggrams: dict[str, Taggram]
+    ) -> None:
+        self.song, self.clip, self.start = song, clip, start
+        self.mels = SongMels(song)
+        self.taggrams = taggrams
+        self._stretches: dict[str, TagStretches] = {}
+
+    def stretches(self, tagger: str) -> TagStretches:
+        """The tags over the song by one tagger."""
+        if tagger not in self._stretches:
+            by = load_tagger(tagger)
+            if tagger not in self.taggrams:
+                self.taggrams[tagger] = by.tag(self.clip)
+            known = self.taggrams[tagger]
+            self._stretches[tagger] = hear_stretches(by, self.song, known, self.start)
+        return self._stretches[tagger]
+
+
+def _scores(heard: _Heard, models: Sequence[str] | None) -> tuple[list[ModelScore], list[str]]:
     names, notes = (list(models), []) if models is not None else default_models()
-    scores: list[ModelScore] = []
-    for model_name in names:
-        model = _model(model_name)
-        scores.append(_score(model, clip, known))
-    return scores, notes
+    return [_score(_model(name), heard) for name in names], notes
 
 
-def _score(model: HitModel, clip: Waveform, known: dict[str, Taggram]) -> ModelScore:
+def _score(model: HitModel, heard: _Heard) -> ModelScore:
     spec = model.spec
-    mel = _mel_of(clip, spec.mel, spec.n_frames) if spec.mel is not None else None
-    tags = _tags_of(clip, spec.tagger, spec.tag_names, known) if spec.tag_names else None
+    mel = tags = stretches = None
+    if spec.mel is not None:
+        mel = _mel_of(heard.clip, spec.mel, spec.n_frames)
+    if spec.tag_names:
+        assert spec.tagger is not None, "a model with tags names its tagger"
+        stretches = heard.stretches(spec.tagger).select(spec.tag_names)
+        tags = _tags_of(heard.taggrams[spec.tagger], spec.tag_names)
+    curve = hit_curve(model, heard.mels, stretches)
     with torch.inference_mode():
-        output = model(mel, tags)
-        folds = model.fold_scores(mel, tags)[:, 0].double().numpy()
-    share = model.share(float(output.score[0]))
-    rank = model.reference.percentile_rank(folds) if model.reference is not None else None
+        outputs = model.fold_outputs(mel, tags)
+    output = mean_output(outputs)
+    share = model.share(curve.song_score)
+    reference = model.reference
+    rank = None if reference is None else reference.percentile_rank(curve.song_fold_scores)
     if rank is not None:
         share = np.asarray(rank.share)
     return ModelScore(
@@ -267,31 +300,32 @@ def _score(model: HitModel, clip: Waveform, known: dict[str, Taggram]) -> ModelS
         provenance=spec.provenance,
         demo=spec.demo,
         score=float(output.score[0]),
+        song_score=curve.song_score,
         share=None if share is None else float(share),
         audio_score=_first(output.audio_score),
         tag_score=_first(output.tag_score),
-        fold_scores=tuple(float(value) for value in folds),
-        mixes=_mixes(spec.name, mel, tags),
+        fold_scores=tuple(float(fold.score[0]) for fold in outputs),
+        mixes=_mixes(model, curve),
         percentile=None if rank is None else rank.percentile,
         low=None if rank is None else rank.low,
         high=None if rank is None else rank.high,
         reference=spec.trained_on if rank is not None else None,
         percentile_rank=rank,
         frame_scores=_frames(output.frame_scores),
+        curve=curve,
     )
 
 
-def _mixes(name: str, mel: torch.Tensor | None, tags: torch.Tensor | None) -> dict[str, float]:
-    """The published network's share under both ways of mixing."""
-    if name != PUBLISHED:
+def _mixes(model: HitModel, curve: HitCurve) -> dict[str, float]:
+    """The published network's share of the song under both ways of mixing."""
+    if model.spec.name != PUBLISHED or curve.fold_audio is None or curve.fold_tag is None:
         return {}
     found = {}
-    for mix in ("published", "trained"):
-        model = _model(name, mix)
-        with torch.inference_mode():
-            share = model.share(float(model(mel, tags).score[0]))
+    for name, (mix, weight) in PUBLISHED_MIXES.items():
+        mixed = mixed_scores(curve.fold_audio[0], curve.fold_tag[0], weight, mix)
+        share = model.share(float(np.median(mixed)))
         assert share is not None, "the published network rates on a scale"
-        found[mix] = float(share)
+        found[name] = float(share)
     return found
 
 
@@ -301,25 +335,16 @@ def _mel_of(clip: Waveform, preset: str, n_frames: int) -> torch.Tensor:
     return fit_frames(log_mel(at_rate.samples, config), n_frames)[None]
 
 
-def _tags_of(
-    clip: Waveform, tagger: str | None, names: tuple[str, ...], known: dict[str, Taggram]
-) -> torch.Tensor:
+def _tags_of(taggram: Taggram, names: tuple[str, ...]) -> torch.Tensor:
     """The tags that a model takes, in its order."""
-    assert tagger is not None, "a model with tags names its tagger"
-    if tagger not in known:
-        known[tagger] = load_tagger(tagger).tag(clip)
-    taggram = known[tagger]
     by_name = dict(zip(taggram.tag_names, taggram.mean(), strict=True))
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        raise WeightsError(f"{tagger} does not know the tags {', '.join(missing)}")
     return torch.tensor([[float(by_name[name]) for name in names]], dtype=torch.float32)
 
 
 @lru_cache(maxsize=32)
-def _model(name: str, mix: str | None = None) -> HitModel:
+def _model(name: str) -> HitModel:
     """A model, read once."""
-    return load_model(name, mix=mix)  # type: ignore[arg-type]
+    return load_model(name)
 
 
 # --- inside --------------------------------------------------------------------------------------

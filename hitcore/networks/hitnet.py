@@ -78,6 +78,10 @@ class AudioNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     min_frames = MIN_FRAMES
+    frame_stride = 1
+    """Frames of the spectrogram from one frame score to the next."""
+    time_padding = 0
+    """Frames of zeros that the first layers put before and after a clip, at most."""
 
     def forward(self, mel: Tensor) -> Tensor:
         """One score per song: the mean of its frame scores.
@@ -104,6 +108,27 @@ class AudioNetwork(nn.Module):
             )
         return self._frame_scores(mel)
 
+    def frame_scores_throughout(self, mel: Tensor) -> Tensor:
+        """The frame scores of a spectrogram of any length, such as a whole song.
+
+        Without time padding, frame score `k` is that of a clip that starts `k · frame_stride`
+        frames into the song; `hitcore.analysis.curve` makes clips' scores of them.
+
+        Shape:
+            mel `(n_songs, n_mels, n_frames)` with any `n_frames`, result
+            `(n_songs, n_score_frames)`.
+
+        Raises:
+            ParameterError: The spectrogram has other bins, or too few frames for one score.
+        """
+        if mel.ndim != 3 or mel.shape[1] != self.n_mels or mel.shape[2] < self.min_frames:
+            raise ParameterError(
+                f"the log-mel has shape {tuple(mel.shape)}; this {type(self).__name__} takes "
+                f"(n_songs, {self.n_mels}, {self.min_frames} or more): use the mel preset it was "
+                "made for"
+            )
+        return self._frame_scores(mel)
+
     def _frame_scores(self, mel: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -126,6 +151,8 @@ class HitCNN(AudioNetwork):
         >>> sum(p.numel() for p in net.parameters())
         107361
     """
+
+    frame_stride = 4
 
     def __init__(self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.25) -> None:
         super().__init__(n_mels, n_frames, dropout)
@@ -164,6 +191,8 @@ class InceptionCNN(HitCNN):
         >>> InceptionCNN().eval()(torch.zeros(2, 128, 323)).shape
         torch.Size([2])
     """
+
+    time_padding = 6
 
     def __init__(self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.25) -> None:
         super().__init__(n_mels, n_frames, dropout)
