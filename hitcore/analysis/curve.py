@@ -179,10 +179,8 @@ def hit_curve(
         )
     if spec.mel is None:
         starts, window_s = _starts_of_tags(mels.song), WINDOW_S
-        folds = [
-            (None, _tag_scores(network, tags, starts, window_s)) for network in _members(model)
-        ]
-        return _curve(model, folds, starts, window_s, tags)
+        heard = [_tag_scores(network, tags, starts, window_s) for network in _members(model)]
+        return _curve(model, [(None, tag) for tag in heard], starts, window_s, tags)
     config = MEL_PRESETS[spec.mel]
     hop_s = config.hop_length / config.sample_rate
     raw = config.compression == "none" and not grid_only
@@ -193,14 +191,14 @@ def hit_curve(
     window_s = spec.n_frames * hop_s
     folds: list[Parts] = []
     for network in _members(model):
-        audio: Floats | None = None
+        audio = None
         if network.audio is not None:
             every = [
                 window_scores(network.audio, _shifted(piece, shift))
                 for piece in pieces
                 for shift in range(shifts)
             ]
-            audio = np.concatenate(every)[order]
+            audio = np.asarray(np.concatenate(every)[order])
         folds.append((audio, _tag_scores(network, tags, starts, window_s)))
     return _curve(model, folds, starts, window_s, tags)
 

@@ -77,7 +77,7 @@ def published(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> HitMode
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HITCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         weights.import_local("kkbox-ret30", shared / "reference" / "hsp_cnn")
-        yield load_model("kkbox-ret30")
+        return load_model("kkbox-ret30")
 
 
 def test_published_network_on_every_half_frame(published: HitModel) -> None:
