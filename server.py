@@ -6,5 +6,9 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from ui.server.gate import Gate
+from ui.server.visitors import Visitors
 
-app = st.App(Path(__file__).resolve().with_name("app.py"), middleware=[Middleware(Gate)])
+app = st.App(
+    Path(__file__).resolve().with_name("app.py"),
+    middleware=[Middleware(Visitors), Middleware(Gate)],
+)

@@ -13,9 +13,8 @@ from hitcore import weights
 from hitcore.analysis import song as analysis
 from hitcore.audio import Waveform, encode
 from hitcore.taggers import Taggram
-from ui.analyse import songs, tagpairs
+from ui.analyse import reports, songs, tagpairs
 from ui.analyse.tagpairs import TagPairs
-from ui.server import uploads
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "analyse.py"
 WORDS = {
@@ -48,7 +47,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     names = set(WORDS)
     monkeypatch.setattr(weights, "is_installed", lambda name: name in names)
     monkeypatch.setattr(analysis, "load_tagger", CountedTagger)
-    monkeypatch.setattr(analysis, "default_models", lambda: ([], []))
+    for module in (analysis, reports):
+        monkeypatch.setattr(module, "default_models", lambda: ([], []))
     CountedTagger.heard.clear()
     return names
 
@@ -64,10 +64,10 @@ def sound() -> bytes:
 @pytest.fixture
 def digest(installed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("HITCORE_CACHE", str(tmp_path))
-    caches = (uploads.upload_store, songs.reports, songs.views)
+    caches = (songs.library, reports.reports, reports.views, reports.background)
     for cache in caches:
         cache.clear()
-    yield uploads.upload_store().put("session:me", sound())
+    yield songs.library().add("session:me", "noise.wav", sound()).digest
     for cache in caches:
         cache.clear()
 
@@ -77,6 +77,15 @@ def opened(digest: str, **query: str) -> AppTest:
     app.session_state["owner"] = "me"
     for key, value in {"song": digest, **query}.items():
         app.query_params[key] = value
+    return run_until_done(app.run())
+
+
+def run_until_done(app: AppTest) -> AppTest:
+    """The page once its songs are analysed, as the browser asks for it again and again."""
+    assert not app.exception
+    while reports.background().progress("session:me") is not None:
+        assert reports.background().wait("session:me")
+        app.run()
     app.run()
     assert not app.exception
     return app
@@ -121,7 +130,7 @@ def test_two_taggers_that_share_a_word(digest: str) -> None:
 
 def test_the_first_tagger_can_be_another(digest: str) -> None:
     app = opened(digest, highlight="middle", beside="musicnn-msd")
-    widget(app.selectbox, "Tags by").set_value("jynet").run()
+    run_until_done(widget(app.selectbox, "Tags by").set_value("jynet").run())
     assert not app.exception
     assert app.query_params["tagger"] == "jynet"
     assert "differ most on “rock”" in titles(app)
@@ -211,7 +220,7 @@ def test_a_start_by_hand_is_rated_and_stands_in_the_address(digest: str) -> None
     assert any("Highlight 0:20 – 0:50" in title.value for title in app.subheader)
     assert widget(app.button, "Rate this passage").disabled
     widget(app.slider, "Or move the start by hand").set_value(time(0, 0, 33)).run()
-    widget(app.button, "Rate this passage").click().run()
+    run_until_done(widget(app.button, "Rate this passage").click().run())
     assert not app.exception
     assert any("Highlight 0:33 – 1:03" in title.value for title in app.subheader)
     assert app.query_params["start"] == "33.00"

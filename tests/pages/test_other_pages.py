@@ -14,10 +14,10 @@ from streamlit.testing.v1 import AppTest
 from hitcore.catalogue.workspace import Workspace
 from hitcore.experiments import ExperimentConfig, export_results, load_results, run_experiment
 from hitcore.learning import TrainConfig
-from ui.analyse import songs
+from ui.analyse import reports, songs
 from ui.compare import rows as compare
 from ui.frame import loaders, page
-from ui.server import jobs, uploads
+from ui.server import jobs
 from ui.server.jobs import Job
 
 PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
@@ -84,13 +84,18 @@ def test_analyse_says_in_one_line_what_is_no_song(
     no_demo: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HITCORE_CACHE", str(tmp_path))
-    uploads.upload_store.clear()
-    digest = uploads.upload_store().put("session:me", b"no music at all\n" * 20)
+    caches = (songs.library, reports.background)
+    for cache in caches:
+        cache.clear()
+    name = "*Broken* <b>song</b>.mp3"
+    songs.library().add("session:me", name, b"no music at all\n" * 20)
     app = AppTest.from_file(str(PAGES / "analyse.py"), default_timeout=120)
     app.session_state["owner"] = "me"
-    app.session_state["songs"] = [songs.Brought(digest, "*Broken* <b>song</b>.mp3")]
     app.run()
-    uploads.upload_store.clear()
+    assert reports.background().wait("session:me")
+    app.run()
+    for cache in caches:
+        cache.clear()
     assert not app.exception
     assert len(app.error) == 1
     assert "\\*Broken\\*" in app.error[0].value

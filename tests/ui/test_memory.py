@@ -40,7 +40,7 @@ def left_behind(setting: str, after: str) -> float:
 def test_what_threads_freed_does_not_stay_in_their_heaps() -> None:
     as_it_is = left_behind("", "")
     with_it = left_behind(
-        "from ui import memory; assert memory.return_to_system()", "memory.give_back()"
+        "from ui.server import memory; assert memory.return_to_system()", "memory.give_back()"
     )
     assert with_it < 25
     assert with_it < 0.5 * as_it_is

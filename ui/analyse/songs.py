@@ -1,36 +1,35 @@
-"""The songs that a visitor brought: kept on the server, listed in the session, reported once.
+"""The songs of a visitor: their own library, what they chose for each song, and what a link opens.
 
-A report is made in the visitor's turn at the machine and kept by what decides it: the content, the
-highlight, the tagger and the models. Only the session that brought a song knows its hash; a link
-with the hash reopens it for the same visitor, and for nobody else.
+Everything is kept in the library of the server (`ui.server.library`), so that neither a reload nor
+a restart loses it. The address names the song in view and what was chosen for it; it opens that
+song for its owner alone. A link with the word of a shared song opens it for everybody, until its
+owner revokes it.
 """
 
 import json
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any
 
 import streamlit as st
 
-from hitcore.analysis.song import DEFAULT_TAGGER, HIGHLIGHT_S, SongReport, analyse
+from hitcore.analysis.song import DEFAULT_TAGGER, HIGHLIGHT_S
 from hitcore.errors import HitcoreError
 from hitcore.files import ASSETS
 from hitcore.highlights import METHODS
-from ui.server.queue import machine_turns
-from ui.server.uploads import current_owner, upload_store
+from ui.server.library import Entry, Library
+from ui.server.uploads import UploadStore, keep_hours
+from ui.server.visitors import current_owner
 
 DEMO_SONGS = ASSETS / "demo_songs"
-MAX_REPORTS = 256
-MAX_VIEWS = 64
 TAGGERS = ("musicnn-mtt", "musicnn-msd", "jynet")
-
-Value = TypeVar("Value")
-OnStage = Callable[[str, float], None]
-"""Called with each stage's name and the fraction done before it."""
+GONE = (
+    "This song is private or gone. Only who brought a song can open its address; anybody can open "
+    "a link that its owner shares, until they end that or the song's time is over. Ask for a new "
+    "link."
+)
 
 
 @dataclass(frozen=True)
@@ -48,123 +47,91 @@ class Choice:
 
 @dataclass(frozen=True)
 class Brought:
-    """One song of this session."""
+    """One song that the visitor can open."""
 
     digest: str
     """SHA-256 of the content."""
     name: str
-    """What the visitor's file was called; untrusted."""
+    """What it is called; untrusted."""
+    word: str | None = None
+    """The word of the link that opened it, where it is another person's."""
 
-
-class Latest(Generic[Value]):
-    """What this server made last, by what decides it."""
-
-    def __init__(self, max_entries: int) -> None:
-        self._entries: OrderedDict[Hashable, Value] = OrderedDict()
-        self._lock = threading.Lock()
-        self._max = max_entries
-
-    def get(self, key: Hashable) -> Value | None:
-        """What was made for this, if it is still known."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
-
-    def put(self, key: Hashable, value: Value) -> None:
-        """Keep something; the one unused for longest goes when there are too many."""
-        with self._lock:
-            self._entries[key] = value
-            while len(self._entries) > self._max:
-                self._entries.popitem(last=False)
+    @property
+    def is_own(self) -> bool:
+        """Whether the visitor may rename, share and remove it."""
+        return self.word is None
 
 
 @st.cache_resource(show_spinner=False)
-def reports() -> Latest[SongReport]:
-    """The reports of this server."""
-    return Latest(MAX_REPORTS)
+def library() -> Library:
+    """The songs of everybody on this server, in the user's cache folder; swept from now on."""
+    from hitcore.weights import cache_folder
 
-
-@st.cache_resource(show_spinner=False)
-def views() -> Latest[object]:
-    """What visitors asked for beside the reports: taggrams, the evidence of every method."""
-    return Latest(MAX_VIEWS)
+    store = UploadStore(cache_folder() / "uploads", keep_hours())
+    store.sweep_forever()
+    return Library(store)
 
 
 def brought() -> list[Brought]:
-    """The songs of this session, in the order in which they came."""
-    songs: list[Brought] = st.session_state.setdefault("songs", [])
-    return songs
+    """The visitor's own songs, in the order in which they came."""
+    return [Brought(entry.digest, entry.name) for entry in library().songs(current_owner())]
 
 
 def bring(name: str, content: bytes) -> Brought:
-    """Keep a song for this visitor."""
-    song = Brought(upload_store().put(current_owner(), content), name)
-    if song.digest not in {other.digest for other in brought()}:
-        brought().append(song)
-    return song
+    """Keep a song for this visitor, with what the address of their visit asks for."""
+    owner = current_owner()
+    entry = library().add(owner, name, content)
+    if not entry.choice:
+        library().choose(owner, entry.digest, kept_choice(_usual()))
+    return Brought(entry.digest, entry.name)
 
 
-def reopen(digest: str) -> None:
-    """List a song again that this visitor brought before (from a link); others find nothing."""
-    known = {song.digest for song in brought()}
-    if digest not in known and upload_store().get(current_owner(), digest) is not None:
-        brought().append(Brought(digest, "song"))
+def in_view() -> tuple[Brought | None, str | None]:
+    """The song that the address opens, and what to say where it opens none.
 
-
-def path_of(song: Brought) -> Path | None:
-    """Where the song lies; None once it was deleted."""
-    return upload_store().get(current_owner(), song.digest)
-
-
-def report_of(song: Brought, choice: Choice) -> SongReport | HitcoreError:
-    """The report of a song, made in this visitor's turn; or what is wrong with it."""
-    key = (song.digest, choice)
-    known = reports().get(key)
-    if known is not None:
-        return known
-    path = path_of(song)
-    if path is None:
-        return HitcoreError("the upload was deleted in the meantime: bring the song again")
-    try:
-        report = in_turn(
-            lambda on_stage: analyse(
-                path,
-                choice.models,
-                choice.window or choice.highlight,
-                choice.tagger,
-                name="song",
-                on_stage=on_stage,
-            )
-        )
-    except HitcoreError as error:
-        # The page names the song itself; the cause is the same error without a name.
-        return error.__cause__ if isinstance(error.__cause__, HitcoreError) else error
-    reports().put(key, report)
-    return report
-
-
-def view_of(key: Hashable, make: Callable[[OnStage], Value]) -> Value:
-    """What `make` gives, made once for each key in the visitor's turn, with its stages shown.
-
-    Raises:
-        HitcoreError: as `make` does.
+    Without a song in the address it is the one that came last.
     """
-    known = views().get(key)
-    if known is None:
-        known = in_turn(make)
-        views().put(key, known)
-    return known  # type: ignore[return-value]
+    word, digest = st.query_params.get("shared"), st.query_params.get("song")
+    if word is not None:
+        found = library().shared(word)
+        return (
+            (None, GONE) if found is None else (Brought(found[1].digest, found[1].name, word), None)
+        )
+    if digest is not None:
+        entry = library().entry(current_owner(), digest)
+        return (None, GONE) if entry is None else (Brought(entry.digest, entry.name), None)
+    own = {song.digest: song for song in brought()}
+    last = next(reversed(own.values()), None)
+    return own.get(st.session_state.get("opened", ""), last), None
 
 
-def in_turn(make: Callable[[OnStage], Value]) -> Value:
-    """Heavy work under a bar that names its stages, or the visitor's place in the line."""
-    bar = st.progress(0.0, text="Waiting for a turn")
-    try:
-        with machine_turns().wait(lambda place: _say_place(bar, place)):
-            return make(lambda stage, done: bar.progress(done, text=stage))
-    finally:
-        bar.empty()
+def note_opened(song: Brought, choice: Choice) -> None:
+    """A song is in view: its time begins anew, the address names it, the visit remembers it."""
+    if song.is_own:
+        path_of(song, used=True)
+        st.session_state["opened"] = song.digest
+        into_address({"song": song.digest, **address_of(choice)})
+
+
+def open_song(digest: str | None) -> None:
+    """Let the address open one of the visitor's own songs, or none."""
+    for name in ("shared", "highlight", "start", "tagger", "model", "song"):
+        st.query_params.pop(name, None)
+    if digest is not None:
+        st.query_params["song"] = digest
+
+
+def path_of(song: Brought, *, used: bool = False) -> Path | None:
+    """Where the song lies; None once it was deleted, or is not shared any more.
+
+    Args:
+        song: One of the visitor's songs.
+        used: Whether the time for which it is kept begins anew.
+    """
+    if song.word is not None:
+        found = library().shared(song.word)
+        return None if found is None else found[0]
+    return library().store.get(current_owner(), song.digest, used=used)
 
 
 @st.cache_data(show_spinner=False)
@@ -175,6 +142,9 @@ def demo_songs() -> dict[str, Path]:
         return {}
     songs = json.loads(listed.read_text(encoding="utf-8"))
     return {f"{song['title']} ({song['genre']})": DEMO_SONGS / song["file"] for song in songs}
+
+
+# --- what was chosen -----------------------------------------------------------------------------
 
 
 def choice_from(parameters: Mapping[str, str]) -> Choice:
@@ -207,33 +177,56 @@ def address_of(choice: Choice) -> dict[str, str | None]:
     }
 
 
-def choices() -> dict[str, Choice]:
-    """What this session chose for each song.
+def kept_choice(choice: Choice) -> dict[str, Any]:
+    """A choice as the library keeps it."""
+    return asdict(choice)
 
-    What the address asks for when the session begins holds for every song, but a start by hand
-    for the address's own song alone.
+
+def choice_kept(document: Mapping[str, Any]) -> Choice:
+    """The choice that the library kept; the usual one where it kept none.
+
+    Example:
+        >>> choice_kept(kept_choice(Choice("middle", (1.0, 31.0)))) == Choice("middle", (1.0, 31.0))
+        True
+        >>> choice_kept({}) == Choice()
+        True
     """
-    if "choices" not in st.session_state:
-        asked = choice_from(st.query_params)
-        st.session_state["choices"] = {}
-        st.session_state["usual-choice"] = replace(asked, window=None)
-        if "song" in st.query_params:
-            st.session_state["choices"][st.query_params["song"]] = asked
-    found: dict[str, Choice] = st.session_state["choices"]
-    return found
+    window, models = document.get("window"), document.get("models")
+    return Choice(
+        highlight=document.get("highlight"),
+        window=None if window is None else (float(window[0]), float(window[1])),
+        tagger=document.get("tagger", DEFAULT_TAGGER),
+        models=None if models is None else tuple(models),
+    )
 
 
 def choice_of(song: Brought) -> Choice:
-    """What this session chose for a song."""
-    chosen = choices()
-    usual: Choice = st.session_state.get("usual-choice", Choice())
-    return chosen.get(song.digest, usual)
+    """What was chosen for a song: by its owner, and by this visitor where it is another's."""
+    entry = _entry_of(song)
+    asked = _asked_by_address(song, entry)
+    if not song.is_own:
+        passing: dict[str, Choice] = st.session_state.setdefault("passing-choices", {})
+        if asked is not None:
+            passing.setdefault(song.digest, asked)
+        return passing.get(song.digest) or choice_kept(entry.choice if entry else {})
+    if asked is not None:
+        library().choose(current_owner(), song.digest, kept_choice(asked))
+        return asked
+    return choice_kept(entry.choice if entry else {})
 
 
 def choose(song: Brought, choice: Choice) -> None:
     """Choose otherwise for a song, and show the page anew."""
-    choices()[song.digest] = choice
+    remember(song, choice)
     st.rerun()
+
+
+def remember(song: Brought, choice: Choice) -> None:
+    """Keep what was chosen for a song: for good where it is one's own, else for this visit."""
+    if song.is_own:
+        library().choose(current_owner(), song.digest, kept_choice(choice))
+    else:
+        st.session_state.setdefault("passing-choices", {})[song.digest] = choice
 
 
 def into_address(parameters: Mapping[str, str | None]) -> None:
@@ -245,6 +238,39 @@ def into_address(parameters: Mapping[str, str | None]) -> None:
             st.query_params[name] = value
 
 
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _entry_of(song: Brought) -> Entry | None:
+    if song.word is not None:
+        found = library().shared(song.word)
+        return None if found is None else found[1]
+    return library().entry(current_owner(), song.digest)
+
+
+def _asked_by_address(song: Brought, entry: Entry | None) -> Choice | None:
+    """What the address of this visit's beginning asks for this song; None after it was heeded."""
+    if st.session_state.get("address-heeded") or entry is None:
+        return None
+    st.session_state["address-heeded"] = True
+    in_address = st.query_params.get("song", st.query_params.get("shared"))
+    if in_address not in (song.digest, song.word):
+        return None
+    asked = choice_from(st.query_params)
+    return None if asked == Choice() else asked
+
+
+def _usual() -> Choice:
+    """What the address of this visit's beginning asks for all songs."""
+    if "usual-choice" not in st.session_state:
+        asked = choice_from(st.query_params)
+        st.session_state["usual-choice"] = (
+            Choice() if "song" in st.query_params else replace(asked, window=None)
+        )
+    usual: Choice = st.session_state["usual-choice"]
+    return usual
+
+
 def _seconds(text: str) -> float | None:
     """A time in seconds from 0 on, or nothing."""
     try:
@@ -254,6 +280,13 @@ def _seconds(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _say_place(bar: object, place: int) -> None:
-    words = "You are next" if place == 1 else f"{place - 1} before you in the line"
-    bar.progress(0.0, text=words)  # type: ignore[attr-defined]
+def require(song: Brought) -> Path:
+    """Where the song lies.
+
+    Raises:
+        HitcoreError: it was deleted in the meantime.
+    """
+    path = path_of(song)
+    if path is None:
+        raise HitcoreError("the upload was deleted in the meantime: bring the song again")
+    return path

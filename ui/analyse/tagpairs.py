@@ -26,7 +26,7 @@ class TagPairs:
     Example:
         >>> one = Taggram(np.array([[0.2, 0.9]]), ("slow", "Rock"), np.zeros(1))
         >>> two = Taggram(np.array([[0.5, 0.1]]), ("rock", "sad"), np.zeros(1))
-        >>> pair("a", high, "b", two).shared
+        >>> pair("a", one, "b", two).shared
         [('Rock', 0.9, 0.5)]
     """
 

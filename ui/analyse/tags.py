@@ -11,15 +11,14 @@ from hitcore.errors import HitcoreError
 from hitcore.taggers import Taggram
 from ui.analyse import charts as songcharts
 from ui.analyse import tagpairs
+from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import (
     TAGGERS,
     Brought,
     Choice,
-    OnStage,
     choose,
     into_address,
     path_of,
-    view_of,
 )
 from ui.analyse.tagpairs import TagPairs
 from ui.frame import charts
@@ -59,7 +58,8 @@ def _taggers(song: Brought, report: SongReport, choice: Choice) -> str | None:
         "Tags by", TAGGERS, TAGGERS.index(report.tagger), format_func=label, key=f"tagger-{key}"
     )
     others = [NOBODY, *(name for name in TAGGERS if name != report.tagger)]
-    asked = st.query_params.get("beside", NOBODY)
+    # A look at another page takes the address away: the visit remembers it.
+    asked = st.query_params.get("beside", st.session_state.get("beside", NOBODY))
     second = second_place.selectbox(
         "Beside",
         others,
@@ -68,6 +68,7 @@ def _taggers(song: Brought, report: SongReport, choice: Choice) -> str | None:
         key=f"beside-{key}-{report.tagger}",
         help="A second network hears the same passage. Where both agree, a tag is safer.",
     )
+    st.session_state["beside"] = second
     into_address({"beside": None if second == NOBODY else second})
     if first != report.tagger and not _missing(first, absent):
         choose(song, Choice(choice.highlight, choice.window, first, choice.models))
@@ -93,7 +94,7 @@ def _pairs(song: Brought, report: SongReport, second: str) -> TagPairs | None:
         return None
     try:
         other = view_of(
-            ("tags", song.digest, window, second), partial(_clip_tags, str(path), window, second)
+            song, ("tags", window, second), partial(_clip_tags, str(path), window, second)
         )
     except HitcoreError as error:
         with error_boundary():
@@ -165,8 +166,8 @@ def _over_time(song: Brought, report: SongReport) -> None:
     window = None
     with error_boundary():
         if whole and path is not None:
-            key = ("whole", song.digest, report.tagger)
-            taggram = view_of(key, partial(_whole_tags, str(path), report.tagger))
+            key = ("whole", report.tagger)
+            taggram = view_of(song, key, partial(_whole_tags, str(path), report.tagger))
             start, window = 0.0, (report.highlight.start, report.highlight.end)
     words = "Brighter: surer." + (" The lines mark the highlight." if window else "")
     st.plotly_chart(

@@ -5,8 +5,8 @@ import streamlit as st
 
 from hitcore import weights
 from hitcore.errors import HitcoreError
-from ui.analyse import songs
-from ui.analyse.view import name_of
+from ui.analyse import reports, songs
+from ui.analyse.summary import name_of
 from ui.compare import rows
 from ui.frame import charts, page
 
@@ -52,7 +52,7 @@ def demo_models() -> list[str]:
 def _percentiles(chosen: list[songs.Brought], models: list[str]) -> pd.DataFrame:
     lines = []
     for song in chosen:
-        report = songs.report_of(song, songs.Choice(models=tuple(models)))
+        report = reports.report_of(song, songs.Choice(models=tuple(models)))
         if isinstance(report, HitcoreError):
             page.show_error(report, song.name)
             continue
@@ -60,6 +60,6 @@ def _percentiles(chosen: list[songs.Brought], models: list[str]) -> pd.DataFrame
             if score.percentile_rank is not None:
                 place = 100 * score.percentile_rank.percentile
                 lines.append(
-                    {"Song": name_of(song, report), "Model": score.title, "Percentile": place}
+                    {"Song": name_of(song.name, report), "Model": score.title, "Percentile": place}
                 )
     return pd.DataFrame(lines)

@@ -67,7 +67,7 @@ def _catalogue_form(n_songs: int) -> None:
         f"every song, about {duration(n_songs * SECONDS_PER_SONG)} on one core; training three "
         f"rows on three folds then takes about {duration(usual)}. Cancel whenever you like."
     )
-    if st.button("Make the catalogue", type="primary", key="create-workspace"):
+    if st.button("Make the catalogue", key="create-workspace"):
         with page.error_boundary():
             _create(name, n_songs)
     st.caption("Or bring your own songs, with this command, and load this page again:")
@@ -110,7 +110,7 @@ def new_experiment(workspace: Workspace) -> None:
             f"About {duration(seconds)} on one core at the most, features not counted; models "
             "that stop improving stop early."
         )
-        if st.button("Start", type="primary", icon=":material/play_arrow:", key="start"):
+        if st.button("Start", icon=":material/play_arrow:", key="start"):
             with page.error_boundary():
                 jobs.start(workspace, Job(name, tuple(rows), int(folds), int(epochs), grid))
                 st.rerun()

@@ -44,7 +44,7 @@ class Palette:
 
 LIGHT = Palette(
     accent="#B5402A",
-    ink="#23211E",
+    ink="#161412",
     grey="#8A8782",
     faint="#DDD8CF",
     paper="#FFFFFF",

@@ -1,32 +1,29 @@
 """Where uploaded songs stay for a while: under the hash of their content, apart for each owner.
 
 The name that a visitor's file had is never used as a path. An upload is reachable only by its
-owner: the signed-in person, or else the browser that uploaded it (told apart by the secret cookie
-that the server sets against cross-site requests). Uploads are deleted `KEEP_HOURS` after their
-last use.
+owner (see `ui.server.visitors`) and deleted, with all that was derived from it, `keep_hours` after
+its last use.
 """
 
 import hashlib
 import os
 import re
-import secrets
 import threading
 import time
 from pathlib import Path
 
-import streamlit as st
-
-from hitcore.errors import HitcoreError
+from hitcore.errors import HitcoreError, ParameterError
 from hitcore.files import write_atomic
 
 KEEP_HOURS = 24.0
-"""Uploads are deleted this many hours after they were last used."""
+"""Uploads are deleted this many hours after they were last used, unless the operator says."""
 
 SWEEP_S = 600.0
 """The server looks this often for uploads whose time is over, visitors or none."""
 
-COOKIE = "_streamlit_xsrf"
 HASH = re.compile(r"[0-9a-f]{64}")
+REPORT = ".report"
+"""Ending of the file beside an upload that holds its report."""
 
 
 class UploadStore:
@@ -38,11 +35,14 @@ class UploadStore:
         >>> song = store.put("me", b"sound")
         >>> store.get("me", song).read_bytes(), store.get("you", song)
         (b'sound', None)
+        >>> store.remove("me", song)
+        >>> store.get("me", song) is None
+        True
     """
 
     def __init__(self, root: Path, keep_hours: float = KEEP_HOURS) -> None:
-        self._root = root
-        self._keep_s = keep_hours * 3600
+        self.root = root
+        self.keep_s = keep_hours * 3600
 
     def put(self, owner: str, content: bytes) -> str:
         """Keep `content` for `owner`; the SHA-256 under which it can be had again.
@@ -55,38 +55,76 @@ class UploadStore:
         path = self._path(owner, digest)
         if _used_now(path):
             return digest
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomic(path, content)
-        except OSError as error:
-            raise HitcoreError(
-                f"the song cannot be kept on the server ({error.strerror}): its operator has to "
-                "free space in the cache folder, or name another in HITCORE_CACHE"
-            ) from error
+        self._write(path, content)
         return digest
 
-    def get(self, owner: str, digest: str) -> Path | None:
-        """The file of an upload of this owner, or None where there is no such upload."""
+    def get(self, owner: str, digest: str, *, used: bool = True) -> Path | None:
+        """The file of an upload of this owner, or None where there is no such upload.
+
+        Args:
+            owner: As `put` was told.
+            digest: As `put` gave it; anything else finds nothing.
+            used: Whether its time begins anew.
+        """
         self.sweep()
         if not HASH.fullmatch(digest):
             return None
         path = self._path(owner, digest)
-        return path if _used_now(path) else None
+        there = _used_now(path) if used else path.exists()
+        return path if there else None
+
+    def kept_until(self, owner: str, digest: str) -> float | None:
+        """When the time of an upload is over, in seconds since 1970; None where there is none."""
+        path = self.get(owner, digest, used=False)
+        try:
+            return None if path is None else path.stat().st_mtime + self.keep_s
+        except FileNotFoundError:
+            return None
+
+    def put_report(self, owner: str, digest: str, document: str) -> None:
+        """Keep a report beside its upload; it goes when the upload goes.
+
+        Raises:
+            HitcoreError: the server's disk is full or cannot be written.
+        """
+        if self.get(owner, digest, used=False) is not None:
+            self._write(self._path(owner, digest).with_suffix(REPORT), document.encode())
+
+    def get_report(self, owner: str, digest: str) -> str | None:
+        """The report that was kept beside an upload, or None."""
+        if self.get(owner, digest, used=False) is None:
+            return None
+        try:
+            return self._path(owner, digest).with_suffix(REPORT).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def remove(self, owner: str, digest: str) -> None:
+        """Delete an upload and its report."""
+        if HASH.fullmatch(digest):
+            path = self._path(owner, digest)
+            path.unlink(missing_ok=True)
+            path.with_suffix(REPORT).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Delete what was not used for `keep_hours`; the number of files deleted.
+        """Delete what was not used for `keep_hours`; the number of uploads deleted.
 
         A file of the future, left by a clock that was set back, starts its time anew: it must not
         stay for as long as the clock was wrong.
         """
         now, deleted = time.time(), 0
-        for path in list(self._root.glob("*/*")):
+        for path in list(self.root.glob("*/*")):
+            if path.suffix == REPORT:
+                if not path.with_suffix("").exists():
+                    path.unlink(missing_ok=True)
+                continue
             try:
                 used = path.stat().st_mtime
                 if used > now + 60:
                     os.utime(path, (now, now))
-                elif used < now - self._keep_s:
+                elif used < now - self.keep_s:
                     path.unlink()
+                    path.with_suffix(REPORT).unlink(missing_ok=True)
                     deleted += 1
             except FileNotFoundError:  # another visitor's sweep was first
                 continue
@@ -102,8 +140,46 @@ class UploadStore:
 
         threading.Thread(target=work, name="uploads", daemon=True).start()
 
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomic(path, content)
+        except OSError as error:
+            raise HitcoreError(
+                f"the song cannot be kept on the server ({error.strerror}): its operator has to "
+                "free space in the cache folder, or name another in HITCORE_CACHE"
+            ) from error
+
     def _path(self, owner: str, digest: str) -> Path:
-        return self._root / hashlib.sha256(owner.encode()).hexdigest()[:32] / digest
+        return self.root / folder_of(owner) / digest
+
+
+def folder_of(owner: str) -> str:
+    """What stands for an owner on disk: nobody reads from it who it is.
+
+    Example:
+        >>> len(folder_of("person:x:1")), folder_of("a") == folder_of("b")
+        (32, False)
+    """
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def keep_hours() -> float:
+    """For how many hours songs are kept: HITCORE_KEEP_HOURS, or 24.
+
+    Raises:
+        ParameterError: the variable holds no positive number.
+    """
+    given = os.environ.get("HITCORE_KEEP_HOURS", "")
+    try:
+        hours = float(given) if given else KEEP_HOURS
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < float("inf"):
+        raise ParameterError(
+            f"HITCORE_KEEP_HOURS is {given!r}: a number of hours above 0 is allowed, such as 24"
+        )
+    return hours
 
 
 def _used_now(path: Path) -> bool:
@@ -113,48 +189,3 @@ def _used_now(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-@st.cache_resource
-def upload_store() -> UploadStore:
-    """The store of this server, in the user's cache folder; swept from now on."""
-    from hitcore.weights import cache_folder
-
-    store = UploadStore(cache_folder() / "uploads")
-    store.sweep_forever()
-    return store
-
-
-def current_owner() -> str:
-    """Who uploads: the signed-in person, else this browser, else this session."""
-    if st.user.get("is_logged_in"):
-        # The provider's own number for a person: addresses are given to others in time.
-        return f"person:{st.user.get('iss')}:{st.user.get('sub') or st.user.get('email')}"
-    token = browser_token(st.context.cookies.get(COOKIE, ""))
-    if token:
-        return f"browser:{token}"
-    return f"session:{st.session_state.setdefault('owner', secrets.token_hex(16))}"
-
-
-def browser_token(cookie: str) -> str | None:
-    """The secret inside a version 2 cross-site cookie; None where there is none.
-
-    The cookie is `2|mask|masked token|time` in hexadecimal. Mask and time change with every page,
-    the token stays as long as the browser is open.
-
-    Example:
-        >>> browser_token("2|01010101|0303|1700000000")
-        '0202'
-        >>> browser_token("garbage") is None
-        True
-    """
-    parts = cookie.split("|")
-    if len(parts) != 4 or parts[0] != "2":
-        return None
-    try:
-        mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
-    except ValueError:
-        return None
-    if not mask or not masked:
-        return None
-    return bytes(byte ^ mask[i % len(mask)] for i, byte in enumerate(masked)).hex()
