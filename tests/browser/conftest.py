@@ -45,7 +45,7 @@ def free_port() -> int:
 def app_command(port: int) -> list[str]:
     """The line of the Makefile that serves the app, with this Python and this port."""
     makefile = (ROOT / "Makefile").read_text()
-    line = re.search(r"^\t\$\(BIN\)/python (-m ui\.serve .*)$", makefile, re.MULTILINE)
+    line = re.search(r"^\t\$\(BIN\)/python (-m ui\.server\.serve .*)$", makefile, re.MULTILINE)
     assert line is not None, "`make app` no longer serves the app"
     words = line.group(1).replace("$(PORT)", str(port)).split()
     return [sys.executable, *words]

@@ -56,12 +56,12 @@ def one_buttons(song: Brought, report: SongReport) -> None:
 
 def batch_buttons(entries: list[Entry], which: str) -> None:
     """The reports of many songs, as one table and as one archive of JSON files."""
-    if not entries:
+    if len(entries) < 2:
         return
     load = _loader(entries)
-    _button(f"CSV of {which}", lambda: batch_csv(load()), "hitcore-songs.csv", "text/csv",
+    _button(f"Table of {which}", lambda: batch_csv(load()), "hitcore-songs.csv", "text/csv",
             ":material/table:")  # fmt: skip
-    _button(f"JSON of {which}", lambda: batch_json(load()), "hitcore-songs.zip",
+    _button(f"Reports of {which}", lambda: batch_json(load()), "hitcore-songs.zip",
             "application/zip", ":material/folder_zip:")  # fmt: skip
 
 

@@ -97,12 +97,19 @@ def in_view() -> tuple[Brought | None, str | None]:
         return (
             (None, GONE) if found is None else (Brought(found[1].digest, found[1].name, word), None)
         )
+    entries = library().songs(current_owner())
     if digest is not None:
-        entry = library().entry(current_owner(), digest)
-        return (None, GONE) if entry is None else (Brought(entry.digest, entry.name), None)
-    own = {song.digest: song for song in brought()}
-    last = next(reversed(own.values()), None)
-    return own.get(st.session_state.get("opened", ""), last), None
+        named = next((entry for entry in entries if entry.digest == digest), None)
+        if named is None:
+            return None, GONE
+    else:
+        opened = st.session_state.get("opened")
+        named = next((e for e in reversed(entries) if e.digest == opened), None)
+        named = named or next(reversed(entries), None)
+    if named is not None and named.fault is not None:
+        # What cannot be analysed is said above; another song can be looked at meanwhile.
+        named = next((entry for entry in entries if entry.fault is None), named)
+    return (None if named is None else Brought(named.digest, named.name)), None
 
 
 def note_opened(song: Brought, choice: Choice) -> None:
