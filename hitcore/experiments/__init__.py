@@ -18,11 +18,22 @@ from hitcore.experiments.results import (
     load_results,
 )
 from hitcore.experiments.runner import ExperimentProgress, run_experiment, run_table1
-from hitcore.experiments.variants import BASELINES, TABLE1, VARIANTS, Grid, Variant, variant
+from hitcore.experiments.variants import (
+    ATTRIBUTES,
+    BASELINES,
+    SIMPLE,
+    TABLE1,
+    VARIANTS,
+    Grid,
+    Variant,
+    variant,
+)
 
 __all__ = [
+    "ATTRIBUTES",
     "BASELINES",
     "METRICS",
+    "SIMPLE",
     "TABLE1",
     "VARIANTS",
     "ExperimentConfig",

@@ -7,12 +7,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hitcore.catalogue.attributes import read_attributes
+from hitcore.catalogue.scores import FILE as SCORES_FILE
 from hitcore.catalogue.songs import Catalogue, Split
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
 from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.variants import Variant
 from hitcore.featurestore import FeatureConfig, Features, FeatureStore
+from hitcore.featurestore.recipe import GIVEN
 from hitcore.learning import TrainingData
 from hitcore.networks.targets import transform_target
 
@@ -50,10 +53,13 @@ def songs_of(
     catalogue = Catalogue.read(workspace.songs, workspace.hit_scores)
     defined = catalogue.defined()
     failed: set[str] = set()
+    if any(row.attributes for row in variants):
+        failed |= set(defined.song_ids) - set(read_attributes(workspace).song_ids)
     for store in _stores(workspace, config, variants):
         index = store.index()
         failed |= set(index.loc[index["status"] == "failed", "song_id"])
-        known = set(index["song_id"])
+        known = set(index["song_id"]) | _silent(defined, store)
+        failed |= known - set(index["song_id"])
         missing = [song for song in defined.song_ids if song not in known]
         if missing:
             raise DataError(
@@ -68,15 +74,26 @@ def songs_of(
 
 
 def training_data(
-    workspace: Workspace, songs: ExperimentSongs, features: FeatureConfig | None, target: str
+    workspace: Workspace,
+    songs: ExperimentSongs,
+    features: FeatureConfig | None,
+    target: str | None,
+    *,
+    attributes: bool = False,
 ) -> TrainingData:
-    """Features and truth of all songs, as the training engine takes them."""
+    """Features and truth of all songs, as the training engine takes them.
+
+    Attributes stand where tags would.
+    """
     ids = tuple(songs.catalogue.song_ids)
     loaded = _load(workspace, features, ids) if features is not None else None
+    tags = None if loaded is None else loaded.tags
+    if attributes:
+        tags = read_attributes(workspace).of(ids).values.astype(np.float32)
     shares = songs.catalogue.hit_scores.copy()  # the table's own is read-only
     return TrainingData(
         mel=None if loaded is None else loaded.mel,
-        tags=None if loaded is None else loaded.tags,
+        tags=tags,
         y=transform_target(shares, target),  # type: ignore[arg-type]
         hit_scores=shares,
         artist_ids=songs.catalogue.artist_ids,
@@ -95,6 +112,37 @@ def tag_names(
 def _load(workspace: Workspace, features: FeatureConfig, ids: tuple[str, ...]) -> Features:
     """The features, kept for the next run of the same row."""
     return FeatureStore(workspace, features).load(list(ids))
+
+
+def features_of_songs(
+    workspace: Workspace, songs: ExperimentSongs, features: FeatureConfig
+) -> Features:
+    """The features of all songs, in their order."""
+    return _load(workspace, features, tuple(songs.catalogue.song_ids))
+
+
+def _silent(catalogue: Catalogue, store: FeatureStore) -> set[str]:
+    """Songs that have no sound: not an error, but they take no part in rows that need it.
+
+    Raises:
+        DataError: no song has any.
+    """
+    table = catalogue.songs
+    if store.config.segment == GIVEN:
+        silent = set(table["song_id"]) - set(store.index()["song_id"])
+    elif "source" in table.columns:
+        silent = set(table.loc[table["source"].fillna("").astype(str) == "", "song_id"])
+    elif (store.workspace.path / SCORES_FILE).exists():
+        silent = set(table["song_id"])
+    else:
+        return set()
+    if len(silent) == len(table):
+        raise DataError(
+            f"no song of {store.workspace.path} has sound, which these rows need: make the "
+            "workspace with --audio or --features, or ask for rows that need none "
+            "(--preset attributes)"
+        )
+    return silent
 
 
 def _stores(

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.songs import FOLD_KINDS, FoldKind
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import ParameterError
 from hitcore.experiments.variants import Grid, Variant
-from hitcore.featurestore import FeatureConfig
+from hitcore.featurestore import FeatureConfig, given_config
+from hitcore.featurestore.recipe import GIVEN
 from hitcore.highlights import DEFAULT_METHOD
 from hitcore.learning import TrainConfig
 from hitcore.networks.targets import TARGET_TRANSFORMS, TargetTransform
@@ -41,8 +44,8 @@ class ExperimentConfig:
     """The highlight method of the rows with HL-30."""
     tagger: str = "musicnn-mtt"
     """Whose tags the rows with tags use."""
-    target: TargetTransform = "neg_inv_log10"
-    """What the networks learn in place of a share."""
+    target: TargetTransform | None = None
+    """What the networks learn in place of a hit score; None: what suits the catalogue's scores."""
     grid: Grid = field(default_factory=Grid)
     """What is tried on the validation songs."""
     training: TrainConfig = field(default_factory=_training)
@@ -53,13 +56,27 @@ class ExperimentConfig:
             raise ParameterError(f"n_folds is {self.n_folds}: at least 3 are needed")
         if self.fold_kind not in FOLD_KINDS:
             raise ParameterError(f"fold_kind {self.fold_kind!r}: one of {', '.join(FOLD_KINDS)}")
-        if self.target not in TARGET_TRANSFORMS:
+        if self.target is not None and self.target not in TARGET_TRANSFORMS:
             raise ParameterError(f"target {self.target!r}: one of {', '.join(TARGET_TRANSFORMS)}")
+
+    def for_workspace(self, workspace: Workspace) -> "ExperimentConfig":
+        """The same, with what the workspace decides: its target, and the features it was given.
+
+        Raises:
+            DataError: a note of the workspace is damaged.
+        """
+        settled = replace(self, target=self.target or scale_of(workspace).target)
+        given = given_config(workspace)
+        if given is None:
+            return settled
+        return replace(settled, segment=GIVEN, tagger=given.tagger or settled.tagger)
 
     def features_of(self, row: Variant) -> FeatureConfig | None:
         """The feature store that a row needs; None where it uses no sound."""
         if row.segment is None:
             return None
+        if self.segment == GIVEN:  # one clip per song, so Mid-30 and HL-30 are the same
+            return FeatureConfig(segment=GIVEN, tagger=self.tagger)
         segments = {"middle": "middle", "highlight": self.segment, "attention": "attention"}
         return FeatureConfig(segment=segments[row.segment], tagger=self.tagger)
 

@@ -108,7 +108,7 @@ def run_experiment(
         DataError: the workspace lacks something, or runs failed (the ledger says why).
         EngineError: the device or the engine is absent.
     """
-    config = config or ExperimentConfig()
+    config = (config or ExperimentConfig()).for_workspace(workspace)
     variants = with_parts(list(rows) if rows is not None else None)
     chosen = str(torch_device(device))
     songs = songs_of(workspace, config, variants)

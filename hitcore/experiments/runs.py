@@ -21,16 +21,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hitcore import __version__
+from hitcore.catalogue.attributes import read_attributes
+from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.songs import Split
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, HitcoreError, UndefinedMetricWarning
 from hitcore.evaluation.metrics import evaluate, kendall_at, ndcg_at
-from hitcore.experiments.baselines import artist_prior, release_year
-from hitcore.experiments.data import ExperimentSongs, tag_names, training_data
+from hitcore.experiments.baselines import RULES, BaselineInputs
+from hitcore.experiments.data import (
+    ExperimentSongs,
+    features_of_songs,
+    tag_names,
+    training_data,
+)
 from hitcore.experiments.ledger import Ledger
 from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.results import write_table
 from hitcore.experiments.variants import GridPoint, Variant
+from hitcore.featurestore import FeatureConfig
+from hitcore.featurestore.recipe import GIVEN
 from hitcore.files import write_atomic
 from hitcore.learning import (
     Member,
@@ -123,7 +132,7 @@ def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding]:
     row = runs[0].row
     if row.trains:
         return _trained(bench, row, runs)
-    make = _fused if row.network == "fusion" else _prior
+    make = _fused if row.network == "fusion" else _simple
     return {run: make(bench, run) for run in runs}
 
 
@@ -132,8 +141,7 @@ def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding]:
 
 def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Finding]:
     """All grid points of all these folds as one stack; empty where it was asked to stop."""
-    features = bench.config.features_of(row)
-    data = training_data(bench.workspace, bench.songs, features, bench.config.target)
+    data = _data(bench, row)
     points = bench.config.grid.points(row)
     members = [_member(bench, row, run.fold, point) for run in runs for point in points]
     stopper = _Stopper(bench, runs)
@@ -228,12 +236,31 @@ class _Stopper:
 # --- rows that do not ----------------------------------------------------------------------------
 
 
-def _prior(bench: Bench, run: Run) -> Finding:
-    data = training_data(bench.workspace, bench.songs, None, bench.config.target)
-    rule = artist_prior if run.row.network == "artist-prior" else release_year
-    split = bench.songs.folds[run.fold]
-    scores = rule(bench.songs.catalogue, np.asarray(data.y, np.float64), split)
-    return Finding(scores, {}, pd.DataFrame())
+def _data(bench: Bench, row: Variant) -> TrainingData:
+    """Features and truth of all songs as a row takes them."""
+    return training_data(
+        bench.workspace,
+        bench.songs,
+        bench.config.features_of(row),
+        bench.config.target,
+        attributes=row.attributes,
+    )
+
+
+def _simple(bench: Bench, run: Run) -> Finding:
+    """A row without a network: one rule, fitted on the training songs."""
+    features = bench.config.features_of(run.row)
+    inputs = BaselineInputs(
+        bench.songs.catalogue,
+        np.asarray(training_data(bench.workspace, bench.songs, None, bench.config.target).y),
+        bench.songs.folds[run.fold],
+        None if features is None else features_of_songs(bench.workspace, bench.songs, features),
+        read_attributes(bench.workspace).of(list(bench.songs.catalogue.song_ids))
+        if run.row.attributes
+        else None,
+        bench.config.seed,
+    )
+    return Finding(RULES[run.row.network](inputs), {}, pd.DataFrame())
 
 
 def _fused(bench: Bench, run: Run) -> Finding:
@@ -331,8 +358,7 @@ def _history(run: Run, finding: Finding) -> pd.DataFrame:
 
 
 def _write_model(bench: Bench, run: Run, result: MemberResult, path: Path) -> None:
-    features = bench.config.features_of(run.row)
-    data = training_data(bench.workspace, bench.songs, features, bench.config.target)
+    data = _data(bench, run.row)
     network = result.network(data, bench.config.training_of(run.row))
     save_model(path, [network], spec_of(bench, run.row, run.run_id, (network.tag_weight,)))
 
@@ -341,19 +367,24 @@ def spec_of(
     bench: Bench, row: Variant, name: str, tag_weights: tuple[float, ...], demo: bool = False
 ) -> ModelSpec:
     """The specification of a model of this row."""
-    features = bench.config.features_of(row)
-    assert features is not None, "only rows with features are saved as models"
-    rates = row.objective != "listwise"
+    features = bench.config.features_of(row) or FeatureConfig()
+    # Points of popularity and the like are no shares of plays, so only their order is offered.
+    rates = row.objective in ("rating", "multi") and scale_of(bench.workspace).is_share
+    if row.attributes:
+        names = read_attributes(bench.workspace).names
+    else:
+        names = tag_names(bench.workspace, bench.songs, features) if row.tags else ()
     return ModelSpec(
         name=name,
         audio=NETWORK_CLASSES.get(row.network),
         mel=features.mel if row.network != "tags" else None,
         n_mels=features.mel_config.n_mels,
         n_frames=features.n_frames,
-        tagger=features.tagger if row.tags else None,
-        tag_names=tag_names(bench.workspace, bench.songs, features) if row.tags else (),
+        tagger=features.tagger if row.tags and not row.attributes else None,
+        tag_names=names,
         tag_weights=tag_weights,
-        highlight=features.segment,
+        # Which passage the given clips are is not known; the middle is as good a guess as any.
+        highlight="middle" if features.segment == GIVEN else features.segment,
         target_transform=bench.config.target if rates else None,
         title=row.title,
         trained_on=f"{len(bench.songs.catalogue):,} songs of {bench.workspace.path.name}",

@@ -14,10 +14,37 @@ from typing import Literal
 
 from hitcore.errors import ParameterError
 
-Network = Literal["cnn", "inception", "linear", "tags", "artist-prior", "release-year", "fusion"]
+Network = Literal[
+    "cnn",
+    "inception",
+    "linear",
+    "tags",
+    "fusion",
+    "artist-prior",
+    "release-year",
+    "decade",
+    "genre",
+    "loudness",
+    "ridge-tags",
+    "ridge-sound",
+    "ridge-attributes",
+    "lambdamart",
+]
 Objective = Literal["rating", "multi", "listwise", "none"]
 Sampler = Literal["naive", "artist", "ab"]
 Segment = Literal["middle", "highlight", "attention"]
+
+
+OWN_WORDS = {
+    "tags": "tags (HL-30)",
+    "ridge-tags": "tags (HL-30)",
+    "ridge-sound": "tags + mel statistics (HL-30)",
+    "loudness": "loudness (HL-30)",
+    "genre": "genre",
+    "decade": "decade",
+    "release-year": "release date",
+}
+"""Features of the rows that neither listen with a network nor fuse."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,8 @@ class Variant:
     """The two rows whose scores are mixed: A/B first, artist second."""
     paper: PaperResult | None = None
     """The paper's figures; None for what is not in the paper."""
+    attributes: bool = False
+    """Whether it takes the catalogue's attributes in place of sound."""
 
     @property
     def trains(self) -> bool:
@@ -65,8 +94,10 @@ class Variant:
     @property
     def features(self) -> str:
         """The features in the paper's words, as shown in tables."""
-        if self.network == "tags":
-            return "tags (HL-30)"
+        if self.attributes:
+            return "attributes"
+        if self.network in OWN_WORDS:
+            return OWN_WORDS[self.network]
         if self.segment is None:
             return "none"
         names = {"middle": "Mid-30", "highlight": "HL-30", "attention": "HL-30 by attention"}
@@ -113,7 +144,32 @@ BASELINES: tuple[Variant, ...] = (
 )
 """What a model must beat to be worth its sound."""
 
-VARIANTS: dict[str, Variant] = {row.row: row for row in (*TABLE1, *BASELINES)}
+SIMPLE: tuple[Variant, ...] = (
+    Variant("loudness", "Loudness alone", "loudness", "none", None, "highlight"),
+    Variant("ridge-tags", "Ridge on tags", "ridge-tags", "none", None, "highlight", True),
+    Variant("ridge-sound", "Ridge on tags and mel statistics", "ridge-sound", "none", None,
+            "highlight", True),
+    Variant("genre", "Genre alone", "genre", "none"),
+    Variant("decade", "Decade alone", "decade", "none"),
+)  # fmt: skip
+"""What keeps a network honest: how far one gets without one."""
+
+ATTRIBUTES: tuple[Variant, ...] = (
+    Variant("attr-linear", "Ridge, attributes", "ridge-attributes", "none", attributes=True),
+    Variant("attr-rating", "Tag network, rating", "tags", "rating", tags=True, attributes=True),
+    Variant("attr-naive", "Tag network, naive", "tags", "multi", "naive", tags=True,
+            attributes=True),
+    Variant("attr-artist", "Tag network, artist", "tags", "multi", "artist", tags=True,
+            attributes=True),
+    Variant("attr-ab", "Tag network, A/B", "tags", "multi", "ab", tags=True, attributes=True),
+    Variant("attr-ab-artist", "A/B + artist, attributes", "fusion", "none", tags=True,
+            fuses=("attr-ab", "attr-artist"), attributes=True),
+    Variant("attr-lambdamart", "LambdaMART (LightGBM)", "lambdamart", "none", attributes=True),
+)  # fmt: skip
+"""Rows for catalogues with attributes: the tag network takes them, with every sampler; LightGBM's
+LambdaMART is the reference from outside."""
+
+VARIANTS: dict[str, Variant] = {row.row: row for row in (*TABLE1, *BASELINES, *SIMPLE, *ATTRIBUTES)}
 
 
 def variant(row: str) -> Variant:
