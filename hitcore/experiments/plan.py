@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.songs import FOLD_KINDS, FoldKind
@@ -14,9 +14,10 @@ from hitcore.featurestore import FeatureConfig, given_config
 from hitcore.featurestore.recipe import GIVEN
 from hitcore.highlights import DEFAULT_METHOD
 from hitcore.learning import TrainConfig
+from hitcore.learning.settings import Objective
 from hitcore.networks.targets import TARGET_TRANSFORMS, TargetTransform
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings would give other results."""
 
 
@@ -82,9 +83,11 @@ class ExperimentConfig:
 
     def training_of(self, row: Variant) -> TrainConfig:
         """The training settings of a row."""
-        if row.objective != "listwise":
+        if not row.ranks_lists:
             return self.training
-        return TrainConfig(**{**asdict(self.training), "objective": "listwise"})
+        # A whole list is needed at once, so these rows take whole batches whatever the pairing.
+        objective = cast("Objective", row.objective)
+        return replace(self.training, objective=objective, pairing="in_batch")
 
 
 def run_config(

@@ -180,7 +180,7 @@ def _member(bench: Bench, row: Variant, fold: int, point: GridPoint) -> Member:
     settings: dict[str, Any] = {}
     if row.objective == "multi":
         settings = {"margin": point.margin, "rank_weight": point.rank_weight}
-    if row.objective == "listwise":
+    if row.ranks_lists:
         settings = {"rank_weight": 1.0, "sampler": "naive"}
     return Member(
         **{

@@ -30,7 +30,7 @@ Network = Literal[
     "ridge-attributes",
     "lambdamart",
 ]
-Objective = Literal["rating", "multi", "listwise", "none"]
+Objective = Literal["rating", "multi", "listwise", "listnet", "lambdarank", "neuralndcg", "none"]
 Sampler = Literal["naive", "artist", "ab"]
 Segment = Literal["middle", "highlight", "attention"]
 
@@ -72,7 +72,7 @@ class Variant:
     network: Network
     """What maps features to a score; "fusion" mixes two other rows."""
     objective: Objective
-    """eq. 1 ("rating"), eq. 3 ("multi"), or the listwise loss."""
+    """eq. 1 ("rating"), eq. 3 ("multi"), or a loss of whole lists."""
     sampler: Sampler | None = None
     """Which pairs the ranking loss compares."""
     segment: Segment | None = None
@@ -90,6 +90,11 @@ class Variant:
     def trains(self) -> bool:
         """Whether a network is trained for this row."""
         return self.network in ("cnn", "inception", "linear", "tags")
+
+    @property
+    def ranks_lists(self) -> bool:
+        """Whether its loss looks at whole lists (`hitcore.learning.listwise`)."""
+        return self.objective not in ("rating", "multi", "none")
 
     @property
     def features(self) -> str:
@@ -138,11 +143,15 @@ BASELINES: tuple[Variant, ...] = (
     Variant("c-attention", "CNN, HL-30 by attention", "cnn", "rating", None, "attention"),
     Variant("inception", "Inception CNN, HL-30", "inception", "rating", None, "highlight"),
     Variant("tags", "Tags only, HL-30", "tags", "rating", None, "highlight", True),
-    Variant("listwise", "CNN, listwise loss, HL-30", "cnn", "listwise", None, "highlight"),
+    Variant("listwise", "CNN, LambdaRank at 10 %, HL-30", "cnn", "listwise", None, "highlight"),
+    Variant("listnet", "CNN, ListNet, HL-30", "cnn", "listnet", None, "highlight"),
+    Variant("lambdarank", "CNN, LambdaRank, HL-30", "cnn", "lambdarank", None, "highlight"),
+    Variant("neuralndcg", "CNN, NeuralNDCG, HL-30", "cnn", "neuralndcg", None, "highlight"),
     Variant("artist-prior", "Artist prior", "artist-prior", "none"),
     Variant("release-year", "Release year only", "release-year", "none"),
 )
-"""What a model must beat to be worth its sound."""
+"""What a model must beat to be worth its sound, and today's losses of whole lists by the names of
+the library allRank; `hitcore.learning.listwise` names the source of each."""
 
 SIMPLE: tuple[Variant, ...] = (
     Variant("loudness", "Loudness alone", "loudness", "none", None, "highlight"),

@@ -116,6 +116,21 @@ def stacked_batches(batches: Sequence[list[Indices]], pairs: bool, device: torch
     return torch.from_numpy(filled.reshape(n_steps, len(batches), -1)).to(device)
 
 
+def lists_of(n_songs: int, length: int, seed: int) -> Tensor:
+    """Places 0 ... n_songs - 1 in random order, cut into lists of about this length.
+
+    Shape:
+        Result `(n_lists, n_each)`, filled up with ABSENT.
+
+    Example:
+        >>> lists_of(3, 2, seed=0).tolist()
+        [[2, 1], [0, -1]]
+    """
+    order = np.random.default_rng([seed, 2]).permutation(n_songs)
+    lists = [torch.from_numpy(one) for one in np.array_split(order, -(-n_songs // length))]
+    return torch.nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=ABSENT)
+
+
 def dropout_seeds(members: Sequence[Member], epoch: int) -> list[int]:
     """A seed of each member's dropout in one epoch."""
     return [

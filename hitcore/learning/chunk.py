@@ -20,15 +20,12 @@ from hitcore.learning.batches import (
     dropout_seeds,
     epoch_batches,
     group_key,
+    lists_of,
     pair_stack,
     stacked_batches,
 )
-from hitcore.learning.losses import (
-    in_batch_loss,
-    listwise_loss,
-    multi_objective_loss,
-    rating_loss,
-)
+from hitcore.learning.listwise import LIST_LOSSES
+from hitcore.learning.losses import in_batch_loss, multi_objective_loss, rating_loss
 from hitcore.learning.optimisers import make_optimiser
 from hitcore.learning.pairs import Naive, PairRule
 from hitcore.learning.settings import Member, TrainConfig, TrainingData, network_of
@@ -211,17 +208,19 @@ class Chunk:
 
     def _batch_loss(self, scores: Tensor, songs: Tensor) -> Tensor:
         known, weight = songs.clamp(min=0), (songs >= 0).float()
-        if self.config.objective == "listwise":
-            rated = rating_loss(scores, self.data.y[known] / self._unit, weight)
-            temperature = self.config.temperature
-            ranked = listwise_loss(
-                scores, self.data.gain[known], self.config.top, temperature, weight
-            )
+        if self.config.objective != "pairwise":
+            y = self.data.y[known] / self._unit
+            rated = rating_loss(scores, y, weight)
+            ranked = self._list_loss(scores, y, self.data.gain[known], weight)
             return (1 - self._rank_weight) * rated + self._rank_weight * ranked
         permitted = self._pairs.in_batch(songs)
         return in_batch_loss(
             scores, self.data.y[known] / self._unit, permitted, self._margin, self._rank_weight
         )
+
+    def _list_loss(self, scores: Tensor, y: Tensor, gain: Tensor, weight: Tensor) -> Tensor:
+        loss = LIST_LOSSES[self.config.objective]
+        return loss(scores, y, gain, weight, self.config.top, self.config.temperature)
 
     def _pair_loss(self, scores: Tensor, songs: Tensor) -> Tensor:
         first, second = songs.chunk(2, dim=1)
@@ -248,19 +247,25 @@ class Chunk:
         return losses, kept
 
     def _valid_loss(self, member: Member, scores: Tensor, y: Tensor, songs: Tensor) -> Tensor:
-        """Rating over all validation songs, ranking over their permitted pairs (any, if none)."""
+        """Rating over all validation songs, ranking over their permitted pairs (any, if none).
+
+        Lists are as long as in training, so that the two losses can be compared.
+        """
         w = member.effective_rank_weight
         loss = (1 - w) * rating_loss(scores, y)
         if w == 0:
             return loss
-        if self.config.objective == "listwise":
+        if self.config.objective != "pairwise":
+            places = lists_of(len(songs), self.config.batch_size, member.seed).to(self.device)
+            known, weight = places.clamp(min=0), (places >= 0).float()
             gain = self.data.gain[songs]
-            return loss + w * listwise_loss(scores, gain, self.config.top, self.config.temperature)
+            of_lists = self._list_loss(scores[known], y[known], gain[known], weight)
+            return loss + w * of_lists.mean()
         permitted = self.rules.over_data(member).in_batch(songs)
         if not bool(permitted.any()):
             any_two: PairRule = Naive(self.data.source.n_songs)
             permitted = any_two.in_batch(songs)
-        return loss + w * in_batch_loss(scores, y, permitted, member.margin, 1.0)
+        return loss + w * in_batch_loss(scores, y, permitted, member.margin, 1.0, ties="both")
 
     def _valid_ndcg(self, member: Member, scores: NDArray[np.float32]) -> float:
         if not np.isfinite(scores).all():

@@ -8,7 +8,9 @@ Conventions:
     A weight counts a song or pair as often as it says: 0 leaves it out. Where nothing is left the
     loss is 0 with gradient 0.
     Pairs are oriented: where y_i = y_j, eq. 2 asks for the first song of the pair to score higher.
-    For y_i ≠ y_j swapping the songs of a pair changes nothing.
+    For y_i ≠ y_j swapping the songs of a pair changes nothing. So that ties teach nothing, which
+    song comes first is drawn at random in training, and both orders count half where a loss is
+    measured.
 
 References:
     The paper, eqs. 1 to 4. R. Herbrich, T. Graepel, K. Obermayer, "Support vector learning for
@@ -21,6 +23,7 @@ References:
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -130,6 +133,8 @@ def in_batch_loss(
     permitted: Tensor,
     margin: float | Tensor,
     rank_weight: float | Tensor,
+    *,
+    ties: Literal["first", "both"] = "first",
 ) -> Tensor:
     """What `multi_objective_loss` gives for all permitted pairs among the songs of a batch.
 
@@ -143,6 +148,9 @@ def in_batch_loss(
             row as the first song.
         margin: m of eq. 2.
         rank_weight: w of eq. 3.
+        ties: Where two songs are equal in truth: "first" asks for the earlier of the batch to
+            score higher (the order of a batch is random in training); "both" counts both orders
+            half, so that the loss does not depend on the order in which the songs stand.
 
     Shape:
         score, y `(…, n_songs)`, permitted `(…, n_songs, n_songs)`, result `(…)`.
@@ -154,7 +162,12 @@ def in_batch_loss(
     """
     pairs = permitted.triu(diagonal=1).to(score.dtype)
     lead = score.unsqueeze(-1) - score.unsqueeze(-2)
-    hinge = _hinge(lead.flatten(-2), (y.unsqueeze(-1) >= y.unsqueeze(-2)).flatten(-2), margin)
+    ahead = (y.unsqueeze(-1) >= y.unsqueeze(-2)).flatten(-2)
+    hinge = _hinge(lead.flatten(-2), ahead, margin)
+    if ties == "both":
+        other = _hinge(lead.flatten(-2), ~ahead, margin)
+        tied = (y.unsqueeze(-1) == y.unsqueeze(-2)).flatten(-2)
+        hinge = torch.where(tied, (hinge + other) / 2, hinge)
     n_partners = pairs.sum(dim=-1) + pairs.sum(dim=-2)
     rated = rating_loss(score, y, n_partners)
     return _mixed(rated, _mean(hinge, pairs.flatten(-2)), rank_weight)

@@ -14,7 +14,9 @@ form (see `paircounts`); a pair is drawn by its number among the rule's pairs.
 
 Conventions:
     song: a position in the arrays that the rule was made from, 0 ... n_songs - 1.
-    pair: two different songs, unordered; arrays of pairs hold the lower position first.
+    pair: two different songs. Which comes first is drawn at random: eq. 2 asks the first of two
+        songs that are equal in truth to score higher, so a fixed order would teach the order of
+        the rows.
     head, tail: songs above the threshold, and all others; the threshold is the mean of the raw
         hit scores unless given.
 
@@ -89,17 +91,17 @@ class PairRule(ABC):
         """One epoch: different permitted pairs in random order; None: all of them.
 
         Every permitted pair is equally likely; none comes twice. Memory grows with n_pairs (and
-        n_songs), not with the number of permitted pairs.
+        n_songs), not with the number of permitted pairs. Either song may come first, at random.
 
         Shape:
-            Returns `(n_pairs, 2)`, the lower song first.
+            Returns `(n_pairs, 2)`.
 
         Raises:
             ParameterError: more pairs than the rule permits, or fewer than none.
 
         Example:
             >>> Naive(3).explicit(3, np.random.default_rng(0)).tolist()
-            [[1, 2], [0, 1], [0, 2]]
+            [[2, 1], [1, 0], [0, 2]]
         """
         total = self.n_permitted()
         n_pairs = total if n_pairs is None else n_pairs
@@ -112,7 +114,9 @@ class PairRule(ABC):
         upto = np.cumsum(self._n_later)
         place = np.searchsorted(upto, number, side="right")
         nth = number - (upto[place] - self._n_later[place])
-        return np.sort(np.stack([self._order[place], self._later(place, nth)], axis=1), axis=1)
+        pairs = np.stack([self._order[place], self._later(place, nth)], axis=1)
+        turned = rng.random((n_pairs, 1)) < 0.5
+        return np.where(turned, pairs[:, ::-1], pairs)
 
     def in_batch(self, songs: Tensor) -> Tensor:
         """Mask of the permitted pairs within a batch: True above the diagonal where i, j pair up.

@@ -25,6 +25,9 @@ from hitcore.networks.mixing import MixKind
 
 Indices = NDArray[np.int64]
 
+Objective = Literal["pairwise", "listwise", "listnet", "lambdarank", "neuralndcg"]
+"""The ranking part of the loss; see `TrainConfig.objective`."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 """Types of the matrix products in training; see `TrainConfig.precision`."""
 
@@ -66,9 +69,10 @@ class TrainConfig:
     pairs_per_epoch: int | None = None
     """Pairs drawn per epoch where `pairing` is explicit; None draws as many as there are training
     songs. Never more than the sampler permits."""
-    objective: Literal["pairwise", "listwise"] = "pairwise"
-    """The ranking part of the loss: eq. 2 over a sampler's pairs, or the listwise loss, for which
-    any sampler's name stands for all songs of a batch."""
+    objective: Objective = "pairwise"
+    """The ranking part of the loss: eq. 2 over a sampler's pairs, or one of the losses that look
+    at whole lists (`hitcore.learning.listwise`), for which any sampler's name stands for all songs
+    of a batch."""
     temperature: float = 0.1
     """Lead at which the listwise loss counts a pair as settled."""
     top: float = 0.10
@@ -101,7 +105,7 @@ class TrainConfig:
         _one_of("optimiser", self.optimiser, ("adagrad", "adam"))
         _one_of("best_by", self.best_by, ("loss", "ndcg"))
         _one_of("pairing", self.pairing, ("in_batch", "explicit"))
-        _one_of("objective", self.objective, ("pairwise", "listwise"))
+        _one_of("objective", self.objective, get_args(Objective))
         _one_of("precision", self.precision, get_args(Precision))
         _one_of("mix", self.mix, tuple(MixKind))
         _within("learning_rate", self.learning_rate, 1e-12, 10)
@@ -116,9 +120,9 @@ class TrainConfig:
         for name in ("pairs_per_epoch", "stack_size", "memory_limit_bytes"):
             if getattr(self, name) is not None:
                 _within(name, getattr(self, name), 1, float("inf"))
-        if self.pairing == "explicit" and self.objective == "listwise":
+        if self.pairing == "explicit" and self.objective != "pairwise":
             raise ParameterError(
-                "objective listwise needs whole batches; use pairing='in_batch' with it"
+                f"objective {self.objective} needs whole batches; use pairing='in_batch' with it"
             )
 
 
@@ -246,7 +250,7 @@ class TrainingData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash that changes with the truth, and with the features as far as a sample shows."""
+        """A hash that changes with any number of the truth or of the features."""
         digest = hashlib.sha256()
         for values in (self.y, self.hit_scores):
             digest.update(np.asarray(values).tobytes())
@@ -254,8 +258,8 @@ class TrainingData:
             if features is not None:
                 values = torch.as_tensor(features)
                 digest.update(str((tuple(values.shape), values.dtype)).encode())
-                step = max(1, len(values) // 64)
-                digest.update(values[::step].float().cpu().numpy().tobytes())
+                for block in torch.split(values, 256):
+                    digest.update(block.contiguous().cpu().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 

@@ -28,7 +28,7 @@ LINEUPS = [["a"], ["a", "b"], ["b"], ["a", "b"], "c", [], ["c", "a", "a"], None]
 
 def pairs_of(rule: PairRule) -> set[tuple[int, int]]:
     pairs = rule.explicit(None, np.random.default_rng(0))
-    found = {(int(i), int(j)) for i, j in pairs}
+    found = {(int(min(pair)), int(max(pair))) for pair in pairs}
     assert len(found) == len(pairs) == rule.n_permitted()
     return found
 
@@ -123,7 +123,7 @@ def test_padding_and_a_song_with_itself_form_no_pair() -> None:
 def test_an_epoch_repeats_no_pair(n_pairs: int) -> None:
     pairs = Naive(20).explicit(n_pairs, np.random.default_rng(1))
     assert pairs.shape == (n_pairs, 2)
-    assert (pairs[:, 0] < pairs[:, 1]).all()
+    pairs = np.sort(pairs, axis=1)
     assert len(np.unique(pairs, axis=0)) == n_pairs
 
 
@@ -140,7 +140,7 @@ def test_every_permitted_pair_is_equally_likely(n_pairs: int) -> None:
     rng = np.random.default_rng(2)
     n_rounds, total = 4000, rule.n_permitted()
     drawn = np.concatenate([rule.explicit(n_pairs, rng) for _ in range(n_rounds)])
-    counts = np.unique(drawn, axis=0, return_counts=True)[1]
+    counts = np.unique(np.sort(drawn, axis=1), axis=0, return_counts=True)[1]
     rate = n_pairs / total
     assert counts.size == total
     assert np.abs(counts / n_rounds - rate).max() < 5 * math.sqrt(rate * (1 - rate) / n_rounds)

@@ -62,7 +62,7 @@ def all_kinds() -> list[Member]:
         Member(**one, seed=3),
         Member(**one, sampler="ab", margin=0.05, rank_weight=0.7, seed=3),
         Member(**one, sampler="naive", margin=0.2, rank_weight=1.0, seed=3, learning_rate=2e-2),
-        Member(**other, sampler="artist", margin=0.1, rank_weight=0.5, seed=4),
+        Member(**other, sampler="artist", margin=0.1, rank_weight=0.5, seed=9),
         Member(**other, use_tags=True, tag_weight=0.3, seed=5),
         Member(**one, use_tags=True, tag_weight=0.7, sampler="ab", seed=3),
         Member(**one, audio=None, use_tags=True, sampler="ab", seed=6),

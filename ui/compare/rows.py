@@ -317,8 +317,8 @@ def _network(v: Variant) -> str:
         "linear": "Linear",
         "tags": "Tag DNN",
     }
-    if v.objective == "listwise":
-        return "CNN, listwise"
+    if v.ranks_lists:
+        return v.title.removesuffix(", HL-30")
     return names.get(v.network, v.title)
 
 
