@@ -32,6 +32,7 @@ def until(truth: Callable[[], bool]) -> None:
 def test_songs_are_done_in_order_and_the_first_wanted_first() -> None:
     background, done, gate = Background(Turns(1)), [], threading.Event()
     background.submit("me", [task("a", done, gate), task("b", done), task("c", done)])
+    until(lambda: bool(_progress(background).stage))
     background.submit("me", [task("c", done)], first=True)
     background.submit("me", [task("b", done), task("a", done)])  # known already
     gate.set()

@@ -114,7 +114,7 @@ class UploadStore:
         """
         now, deleted = time.time(), 0
         for path in list(self.root.glob("*/*")):
-            if path.suffix == REPORT:
+            if path.suffix == REPORT and not path.name.startswith("."):  # one that is whole
                 if not path.with_suffix("").exists():
                     path.unlink(missing_ok=True)
                 continue
