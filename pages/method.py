@@ -13,9 +13,10 @@ page.header(
 )
 
 st.subheader("The way of the data", anchor="data")
-st.graphviz_chart(method.data_flow(), width="stretch")
-st.caption(
-    "Read from left to right: two ways into the network (sound and plays), one way out. "
+picture, words = st.columns([2, 3], gap="medium", vertical_alignment="center")
+picture.graphviz_chart(method.data_flow(), width="content")
+words.markdown(
+    "Read from top to bottom: two ways into the network (sound and plays), one way out.\n\n"
     "Every arrow is one public function of the library, whose input and output can be looked at."
 )
 

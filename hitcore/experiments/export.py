@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,32 +78,51 @@ def export_ensembles(
     ]
 
 
-def _export(workspace: Workspace, results: Results, row: str, path: Path, demo: bool) -> Path:
+def export_ensemble(
+    workspace: Workspace,
+    results: Results,
+    row: str,
+    path: str | os.PathLike[str],
+    described: Mapping[str, object],
+) -> Path:
+    """Write the fold models of one row as one ensemble with its out-of-fold predictions.
+
+    Args:
+        workspace: Whose runs.
+        results: Of one kind of folds.
+        row: A row that trains networks.
+        path: The `.safetensors` file; it appears whole or not at all.
+        described: Fields of the specification to set, such as `name`, `title` and `trained_on`.
+
+    Raises:
+        DataError: the row has no models, or not of every fold.
+    """
     if not variant(row).trains:
         raise DataError(f"row {row!r} trains no network, so there is none to export")
-    folds = results.folds_of(row)
     members = []
-    for run_id in folds["run_id"]:
+    for run_id in results.folds_of(row)["run_id"]:
         file = workspace.run_folder(str(run_id)) / "model.safetensors"
         if not file.exists():
             raise DataError(f"row {row!r} has no model of run {run_id}: run the experiment again")
         members.append(load_model(file))
-    n_songs = results.test_predictions(row)["song_id"].nunique()
     weights = tuple(member.spec.tag_weights[0] for member in members)
-    document = members[0].spec.to_dict() | {
-        "name": NAME.format(row=row),
-        "tag_weights": weights,
-        "demo": demo,
-        "limits": "Learned from synthetic songs: it says nothing about real ones." if demo else "",
-        "licence": "MIT" if demo else members[0].spec.licence,
-        "trained_on": f"{n_songs} synthetic songs of the demo catalogue"
-        if demo
-        else members[0].spec.trained_on,
-    }
+    document = members[0].spec.to_dict() | {**described, "tag_weights": weights}
     spec = type(members[0].spec).from_dict(document)
     networks = [member.networks[0] for member in members]
     save_model(path, networks, spec, _reference(results, row), half_precision=True)  # type: ignore[arg-type]
-    return path
+    return Path(path)
+
+
+def _export(workspace: Workspace, results: Results, row: str, path: Path, demo: bool) -> Path:
+    described: dict[str, object] = {"name": NAME.format(row=row), "demo": demo, "limits": ""}
+    if demo:
+        n_songs = results.test_predictions(row)["song_id"].nunique()
+        described |= {
+            "limits": "Learned from synthetic songs: it says nothing about real ones.",
+            "licence": "MIT",
+            "trained_on": f"{n_songs} synthetic songs of the demo catalogue",
+        }
+    return export_ensemble(workspace, results, row, path, described)
 
 
 def _reference(results: Results, row: str) -> Reference:

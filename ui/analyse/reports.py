@@ -18,6 +18,7 @@ from hitcore.errors import HitcoreError
 from ui.analyse import kept
 from ui.analyse.songs import Brought, Choice, choice_kept, library, path_of, require
 from ui.analyse.summary import line_of
+from ui.frame.ensembles import model_of
 from ui.server.background import Background, OnStage, Task
 from ui.server.library import Entry, Library
 from ui.server.queue import machine_turns
@@ -223,9 +224,10 @@ def _task(owner: str, entry: Entry) -> Task:
 
 
 def _analyse(path: Path, choice: Choice, on_stage: OnStage) -> SongReport:
+    models = None if choice.models is None else [model_of(name) for name in choice.models]
     return analyse(
         path,
-        choice.models,
+        models,
         choice.window or choice.highlight,
         choice.tagger,
         name="song",

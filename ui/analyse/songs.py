@@ -8,6 +8,7 @@ owner revokes it.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from ui.server.visitors import current_owner
 
 DEMO_SONGS = ASSETS / "demo_songs"
 TAGGERS = ("musicnn-mtt", "musicnn-msd", "jynet")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,99}")
 GONE = (
     "This song is private or gone. Only who brought a song can open its address; anybody can open "
     "a link that its owner shares, until they end that or the song's time is over. Ask for a new "
@@ -162,11 +164,13 @@ def choice_from(parameters: Mapping[str, str]) -> Choice:
         Choice(highlight='middle', window=(12.5, 42.5), tagger='musicnn-mtt', models=None)
     """
     method, tagger = parameters.get("highlight"), parameters.get("tagger")
+    model = parameters.get("model", "")
     start = _seconds(parameters.get("start", ""))
     return Choice(
         highlight=method if method in METHODS else None,
         window=None if start is None else (start, start + HIGHLIGHT_S),
         tagger=tagger if tagger in TAGGERS else DEFAULT_TAGGER,
+        models=(model,) if MODEL_NAME.fullmatch(model) else None,
     )
 
 
@@ -175,12 +179,13 @@ def address_of(choice: Choice) -> dict[str, str | None]:
 
     Example:
         >>> address_of(Choice("middle"))
-        {'highlight': 'middle', 'start': None, 'tagger': None}
+        {'highlight': 'middle', 'start': None, 'tagger': None, 'model': None}
     """
     return {
         "highlight": choice.highlight,
         "start": None if choice.window is None else f"{choice.window[0]:.2f}",
         "tagger": None if choice.tagger == DEFAULT_TAGGER else choice.tagger,
+        "model": None if choice.models is None else choice.models[0],
     }
 
 

@@ -1,5 +1,6 @@
 """One song on the Analyse page: what it is, where it would stand, and why."""
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -11,13 +12,14 @@ from ui.analyse import exports, passage, sharing, songs
 from ui.analyse import tags as songtags
 from ui.analyse.passage import HIGHLIGHTERS
 from ui.analyse.reports import OnStage, view_of
-from ui.analyse.songs import Brought, Choice, path_of
+from ui.analyse.songs import Brought, Choice, choose, path_of
 from ui.analyse.summary import name_of
 from ui.analyse.table import kept_until_words
-from ui.frame import charts, loaders
+from ui.frame import charts, ensembles, loaders
 from ui.frame.page import clock, error_boundary, percent, plain, ppm
 from ui.server.visitors import current_owner
 
+USUAL = "Those installed, the most trustworthy first"
 MIX_WORDS = {
     "published": "as its prediction script mixes (audio + 0.5·tags)",
     "trained": "as it was trained (0.3·audio + 0.7·tags)",
@@ -39,12 +41,12 @@ def show(song: Brought, report: SongReport, choice: Choice) -> None:
         st.warning(FLAG_WORDS.get(flag, flag), icon=":material/flag:")
     left, right = st.columns(2, gap="medium")
     with left:
-        _scores(report)
+        _scores(song, report, choice)
     with right:
         passage.chooser(song, report, choice)
     _map(song, report)
     songtags.show(song, report, choice)
-    _place(report)
+    _place(report, choice)
     st.subheader("Take it away", anchor=False)
     exports.one_buttons(song, report)
     for note in report.notes:
@@ -74,9 +76,30 @@ def _title(song: Brought, report: SongReport) -> None:
         sharing.buttons(song, name)
 
 
-def _scores(report: SongReport) -> None:
+def _choose_model(song: Brought, choice: Choice) -> None:
+    """Whose opinion it is: that of the installed models, or of one of them, or of one's own."""
+    titles = ensembles.titles()
+    options = [USUAL, *titles]
+    now = USUAL if choice.models is None else choice.models[0]
+    if now not in options:
+        options.append(now)
+    chosen = st.selectbox(
+        "Model",
+        options,
+        options.index(now),
+        format_func=lambda name: titles.get(name, name),
+        key=f"model-{song.digest[:12]}-{now}",
+        help="What a song's place is among is the catalogue of the model. Ensembles that were "
+        "trained on Experiments or by the command line stand at the end.",
+    )
+    if chosen != now:
+        choose(song, replace(choice, models=None if chosen == USUAL else (chosen,)))
+
+
+def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
     with st.container(border=True):
         st.subheader("Where it would stand", anchor=False)
+        _choose_model(song, choice)
         if not report.scores:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
         for score in report.scores:
@@ -164,15 +187,24 @@ def _evidence(path: str, on_stage: OnStage) -> list[Evidence]:
     return evidence_of(path, HIGHLIGHTERS, on_stage=on_stage)
 
 
-def _place(report: SongReport) -> None:
+def _place(report: SongReport, choice: Choice) -> None:
+    """The long tail of the catalogue that the first percentile is among, with the song in it."""
     scored = next((score for score in report.scores if score.percentile_rank is not None), None)
-    table = loaders.catalogue()
-    if scored is None or scored.percentile_rank is None or table.empty:
+    if scored is None or scored.percentile_rank is None:
+        return
+    hit_scores, of = None, "the demo catalogue"
+    if choice.models is not None:
+        with error_boundary():
+            hit_scores = ensembles.hit_scores_of(choice.models[0])
+            of = "the catalogue of this model" if hit_scores is not None else of
+    if hit_scores is None and scored.demo:
+        hit_scores = loaders.catalogue()["hit_score"]
+    if hit_scores is None or hit_scores.empty:
         return
     charts.figure(
         "Where that is on the catalogue's long tail",
-        songcharts.catalogue_place(table["hit_score"].to_numpy(float), scored.percentile_rank),
-        "The curve is every song of the demo catalogue by rank; the line is this song's place, "
-        "the band the spread of the models. Both axes are logarithmic.",
+        songcharts.catalogue_place(hit_scores.to_numpy(float), scored.percentile_rank),
+        f"The curve is every song of {of} by rank; the line is this song's place, the band its "
+        "interval. Both axes are logarithmic.",
         key="catalogue-place",
     )

@@ -29,8 +29,9 @@ EQUATIONS = (
         "eq. 2",
         "Of two songs, score the more popular one higher, by at least the margin m. "
         "δ is +1 where the first song is at least as popular, else −1.",
-        r"\mathrm{loss}_{\mathrm{rank}}=\frac1P\sum_{i,j}\max\bigl(0,\;m-\delta(y_i,y_j)"
-        r"(f_\Theta(\mathbf x_i)-f_\Theta(\mathbf x_j))\bigr)",
+        # On two lines: on one it is wider than a phone.
+        r"\begin{aligned}\mathrm{loss}_{\mathrm{rank}}=\frac1P\sum_{i,j}&\max\bigl(0,\;m-{}\\"
+        r"&\delta(y_i,y_j)\,(f_\Theta(\mathbf x_i)-f_\Theta(\mathbf x_j))\bigr)\end{aligned}",
     ),
     Equation(
         "Both",
@@ -130,11 +131,14 @@ def decisions() -> pd.DataFrame:
 
 
 def data_flow() -> str:
-    """The way of the data as a Graphviz picture in the colours of the theme."""
+    """The way of the data as a Graphviz picture in the colours of the theme.
+
+    From top to bottom: from left to right its words would be too small on a phone.
+    """
     colours = palette()
     return f"""
     digraph {{
-      rankdir=LR; bgcolor="transparent"; nodesep=0.25; ranksep=0.35;
+      rankdir=TB; bgcolor="transparent"; nodesep=0.2; ranksep=0.3;
       node [shape=box, style="rounded", fontname="Source Sans 3, Source Sans Pro, sans-serif",
             fontsize=12, color="{colours.grey}", fontcolor="{colours.ink}", margin="0.14,0.08"];
       edge [color="{colours.grey}", arrowsize=0.6];

@@ -1,0 +1,129 @@
+"""Every hit model that can be asked about a song: installed ones, and ensembles trained here.
+
+An ensemble is what a row of an experiment left behind: one network per fold, with what each said of
+the songs that it had not seen. It is written as one model file, once, when it is first asked for;
+its own catalogue is then what a song's place is among.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hitcore import weights
+from hitcore.catalogue.songs import Catalogue
+from hitcore.errors import HitcoreError, ParameterError
+from hitcore.experiments import VARIANTS, Results, fold_kinds, load_results
+from hitcore.experiments.export import export_ensemble
+from hitcore.weights import cache_folder
+from ui.server import workspaces
+
+PREFIX = "trained:"
+"""Begins the name of an ensemble that was trained here, apart from those that are installed."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The ensemble of one row of one workspace, on one kind of folds."""
+
+    workspace: str
+    """Name of the workspace."""
+    kind: str
+    """"song" or "artist": what the folds do not share."""
+    row: str
+    """Row of the experiment."""
+
+    @property
+    def name(self) -> str:
+        """What stands for it in an address and in a song's choice."""
+        return f"{PREFIX}{self.workspace}:{self.kind}:{self.row}"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        variant = VARIANTS[self.row]
+        row = f"({self.row}) {variant.title}" if variant.paper else variant.title
+        folds = "" if self.kind == "song" else f", folds that share no {self.kind}"
+        return f"{row} of {self.workspace}{folds}"
+
+
+def trained() -> list[Trained]:
+    """The ensembles of the workspaces of this server whose networks are there, of every fold."""
+    found = []
+    for workspace in workspaces.names():
+        try:
+            opened = workspaces.opened(workspace)
+            for kind in fold_kinds(opened):
+                results = load_results(opened, {"fold_kind": kind})
+                found += [Trained(workspace, kind, row) for row in _whole_rows(opened, results)]
+        except HitcoreError:
+            continue  # nothing was trained there yet; Experiments says what is wrong with it
+    return found
+
+
+def titles() -> dict[str, str]:
+    """All hit models by name: those that are installed, then those that were trained here."""
+    installed = {
+        row.name: f"{row.title} (demo)" if row.name.startswith("demo-") else row.title
+        for row in weights.status()
+        if row.kind == "hit model" and row.state == "installed"
+    }
+    return installed | {each.name: each.title for each in trained()}
+
+
+def model_of(name: str) -> str:
+    """What `load_model` takes for a model of `titles`: a name, or the file of an ensemble.
+
+    Raises:
+        ParameterError: an ensemble that is not there (any more).
+    """
+    if not name.startswith(PREFIX):
+        return name
+    ensemble = next((each for each in trained() if each.name == name), None)
+    if ensemble is None:
+        raise ParameterError(
+            f"the ensemble {name.removeprefix(PREFIX)} is not on this server (any more): choose "
+            "another model, or run its experiment again"
+        )
+    return str(_file_of(ensemble))
+
+
+def hit_scores_of(name: str) -> pd.Series | None:
+    """The hit scores of the songs that a model's percentile is among; None where nobody knows."""
+    if not name.startswith(PREFIX):
+        return None
+    workspace = workspaces.opened(name.removeprefix(PREFIX).split(":")[0])
+    return Catalogue.read(workspace.songs, workspace.hit_scores).defined().songs["hit_score"]
+
+
+def _file_of(ensemble: Trained) -> Path:
+    """The file of an ensemble, written where its runs are not in a file yet."""
+    workspace = workspaces.opened(ensemble.workspace)
+    results = load_results(workspace, {"fold_kind": ensemble.kind})
+    runs = sorted(results.folds_of(ensemble.row)["run_id"].astype(str))
+    mark = hashlib.sha256("".join((ensemble.name, *runs)).encode()).hexdigest()[:16]
+    path = cache_folder() / "ensembles" / f"{mark}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        n_songs = results.test_predictions(ensemble.row)["song_id"].nunique()
+        described = {
+            "name": f"{ensemble.workspace}-{ensemble.row}",
+            "title": ensemble.title,
+            "trained_on": f"{n_songs:,} songs of the workspace {ensemble.workspace}",
+        }
+        export_ensemble(workspace, results, ensemble.row, path, described)
+    return path
+
+
+def _whole_rows(workspace: object, results: Results) -> list[str]:
+    """The rows whose networks are all on disk."""
+    return [
+        row
+        for row in results.rows
+        if VARIANTS[row].trains
+        and all(
+            (workspace.run_folder(str(run)) / "model.safetensors").exists()  # type: ignore[attr-defined]
+            for run in results.folds_of(row)["run_id"]
+        )
+    ]
