@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,13 @@ class Ledger:
         self._path = path
         self._timeout_s = timeout_s
         self._held: dict[str, FileLock] = {}
-        with self._connection() as connection:
-            for statement in _SCHEMA:
-                connection.execute(statement)
+        with self._reading() as connection:
+            query = "SELECT count(*) FROM sqlite_master WHERE name IN ('runs', 'runs_by_position')"
+            complete = connection.execute(query).fetchone()[0] == len(_SCHEMA)
+        if not complete:
+            with self._connection() as connection:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
 
     # --- planning ---------------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class Ledger:
 
     def cancelling(self, run_id: str) -> bool:
         """Whether this run was asked to stop."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             query = "SELECT message FROM runs WHERE run_id = ?"
             found = connection.execute(query, (run_id,)).fetchone()
             return bool(found) and found[0] == "cancelling"
@@ -173,7 +177,7 @@ class Ledger:
 
         A run that says "running" while no living process holds it shows as "interrupted".
         """
-        with self._connection() as connection:
+        with self._reading() as connection:
             table = pd.read_sql_query("SELECT * FROM runs ORDER BY position", connection)
         running = table["state"] == "running"
         dead = [not self._alive(run_id) for run_id in table.loc[running, "run_id"]]
@@ -182,7 +186,7 @@ class Ledger:
 
     def count(self, run_ids: Iterable[str], state: str) -> int:
         """How many of these runs are in a state."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             query = (
                 "SELECT count(*) FROM runs, json_each(?) AS asked"
                 " WHERE runs.run_id = asked.value AND state = ?"
@@ -195,21 +199,25 @@ class Ledger:
 
     def state(self, run_id: str) -> str | None:
         """The state of one run as written, None where it is unknown."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             query = "SELECT state FROM runs WHERE run_id = ?"
             found = connection.execute(query, (run_id,)).fetchone()
             return str(found[0]) if found else None
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction that only looks: it waits for no other reader, and holds up no writer."""
+        return self._connection("BEGIN")
+
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
         """One transaction; the database's own troubles become a `DataError`."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             connect = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None)
             with closing(connect) as connection:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(begin)
                 try:
                     yield connection
                     connection.commit()

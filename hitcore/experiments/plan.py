@@ -41,6 +41,9 @@ class ExperimentConfig:
     """Song-disjoint as in the paper, or artist-disjoint."""
     seed: int = 0
     """Of the folds, and of everything random in training."""
+    n_seeds: int = 1
+    """How often each row that trains is trained on the same folds, each time with another seed of
+    training; verdicts ask for three."""
     segment: str = DEFAULT_METHOD
     """The highlight method of the rows with HL-30."""
     tagger: str = "musicnn-mtt"
@@ -55,6 +58,8 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         if self.n_folds < 3:
             raise ParameterError(f"n_folds is {self.n_folds}: at least 3 are needed")
+        if self.n_seeds < 1:
+            raise ParameterError(f"n_seeds is {self.n_seeds}: at least 1 is needed")
         if self.fold_kind not in FOLD_KINDS:
             raise ParameterError(f"fold_kind {self.fold_kind!r}: one of {', '.join(FOLD_KINDS)}")
         if self.target is not None and self.target not in TARGET_TRANSFORMS:
@@ -91,7 +96,7 @@ class ExperimentConfig:
 
 
 def run_config(
-    row: Variant, fold: int, config: ExperimentConfig, catalogue_hash: str
+    row: Variant, fold: int, config: ExperimentConfig, catalogue_hash: str, repeat: int = 0
 ) -> dict[str, Any]:
     """Everything that decides the outcome of one run, as JSON values."""
     features = config.features_of(row)
@@ -100,10 +105,12 @@ def run_config(
         "row": row.row,
         "variant": asdict(row) | {"paper": None, "title": ""},
         "fold": fold,
+        "repeat": repeat,
         "n_folds": config.n_folds,
         "fold_kind": config.fold_kind,
         "seed": config.seed,
         "target": config.target,
+        "top": config.training.top,
         "catalogue": catalogue_hash,
         "features": features.fingerprint if features is not None else None,
     }

@@ -4,8 +4,9 @@ A run's folder holds its own small tables; `load_results` joins those of a works
 `export_results` writes them as three files, as they ship with the app. Both are read the same way.
 
 Conventions:
-    metrics: one line per row and fold; the figures of `hitcore.evaluation.metrics` on the test
-        songs, the parameters chosen on the validation songs, and how and where the run was made.
+    metrics: one line per row, fold and seed of training (`repeat`, from 0); the figures of
+        `hitcore.evaluation.metrics` on the test songs, the parameters chosen on the validation
+        songs, and how and where the run was made.
     predictions: one line per row, fold and song of that fold's validation and test parts;
         `y_true` is the raw hit score, `y_score` the model's output (of any scale).
     history: one line per row, fold and epoch of the chosen member.
@@ -48,7 +49,9 @@ class Results:
         return [row for row in VARIANTS if row in set(self.metrics["row"])]
 
     def folds_of(self, row: str) -> pd.DataFrame:
-        """The metrics of one row, by fold.
+        """The metrics of one row, by fold; where it was trained with several seeds, their means.
+
+        What is no number (the run's id, the device) is that of the first seed.
 
         Raises:
             DataError: the row has no results.
@@ -56,12 +59,17 @@ class Results:
         table = self.metrics[self.metrics["row"] == row].sort_values("fold")
         if table.empty:
             raise DataError(f"row {row!r} has no results yet; there are {', '.join(self.rows)}")
-        return table.reset_index(drop=True)
+        return _means_over_seeds(table).reset_index(drop=True)
 
     def test_predictions(self, row: str) -> pd.DataFrame:
-        """The test predictions of one row: each song once, by the model that had not seen it."""
+        """The test predictions of one row: each song once, by the model that had not seen it.
+
+        Where a row was trained with several seeds, those of the first.
+        """
         table = self.predictions
         chosen = (table["row"] == row) & (table["split"] == "test")
+        if "repeat" in table:
+            chosen &= table["repeat"] == 0
         return table[chosen].reset_index(drop=True)
 
 
@@ -147,7 +155,20 @@ def _joined(paths: list[Path]) -> pd.DataFrame:
                 "the experiment again; only that run is repeated"
             ) from error
     full = [table for table in tables if len(table)]
-    return pd.concat(full, ignore_index=True) if full else tables[0]
+    joined = pd.concat(full, ignore_index=True) if full else tables[0]
+    # Tables of versions before there were several seeds hold one.
+    repeat = joined["repeat"].fillna(0).astype(int) if "repeat" in joined else 0
+    return joined.assign(repeat=repeat)
+
+
+def _means_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """One line per fold of one row's metrics."""
+    if not table["fold"].duplicated().any():
+        return table
+    groups = table.sort_values("repeat", kind="stable").groupby("fold", sort=True)
+    numbers = table.select_dtypes("number").columns.difference(["fold", "repeat"])
+    first = groups.first().assign(**{name: groups[name].mean() for name in numbers})
+    return first.reset_index()[table.columns.tolist()]
 
 
 def _newest(
@@ -167,7 +188,7 @@ def _newest(
     latest = metrics.iloc[-1]
     order = {row: place for place, row in enumerate(VARIANTS)}
     same = (metrics[list(DIVISION)] == latest[list(DIVISION)]).all(axis=1)
-    keys = metrics[same].drop_duplicates(["row", "fold"], keep="last")["run_id"]
+    keys = metrics[same].drop_duplicates(["row", "fold", "repeat"], keep="last")["run_id"]
     return {
         name: table[table["run_id"].isin(keys)].sort_values(
             ["row", "fold"],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -61,17 +62,18 @@ class _Task:
 def plan_runs(
     workspace: Workspace, songs: ExperimentSongs, rows: Sequence[Variant], config: ExperimentConfig
 ) -> list[Run]:
-    """Every run of these rows, parts of a fusion before it."""
+    """Every run of these rows, parts of a fusion before it; each seed of training is a run."""
     runs: list[Run] = []
-    ids: dict[tuple[str, int], str] = {}
+    ids: dict[tuple[str, int, int], str] = {}
     for row in sorted(rows, key=lambda row: row.network == "fusion"):
-        for fold in range(config.n_folds):
-            document = run_config(row, fold, config, songs.fingerprint)
+        n_seeds = config.n_seeds if row.is_random else 1
+        for fold, repeat in product(range(config.n_folds), range(n_seeds)):
+            document = run_config(row, fold, config, songs.fingerprint, repeat)
             if row.fuses:
-                document["parts"] = {part: ids[part, fold] for part in row.fuses}
+                document["parts"] = {part: ids[part, fold, repeat] for part in row.fuses}
             run_id = run_id_of(document)
-            ids[row.row, fold] = run_id
-            runs.append(Run(run_id, row, fold, document))
+            ids[row.row, fold, repeat] = run_id
+            runs.append(Run(run_id, row, fold, repeat, document))
     return runs
 
 

@@ -5,6 +5,7 @@ songs (nDCG@10 %, ties by Kendall) is kept, and its test songs are looked at onc
 """
 
 import errno
+import logging
 import math
 import os
 import shutil
@@ -23,10 +24,9 @@ from numpy.typing import NDArray
 from hitcore import __version__
 from hitcore.catalogue.attributes import read_attributes
 from hitcore.catalogue.scores import scale_of
-from hitcore.catalogue.songs import Split
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, HitcoreError, UndefinedMetricWarning
-from hitcore.evaluation.metrics import evaluate, kendall_at, ndcg_at
+from hitcore.evaluation.metrics import evaluate
 from hitcore.experiments.baselines import RULES, BaselineInputs
 from hitcore.experiments.data import (
     ExperimentSongs,
@@ -50,7 +50,10 @@ from hitcore.learning import (
     fit_stack,
     fuse,
 )
+from hitcore.learning.choosing import Validation, choose
 from hitcore.networks.models import ModelSpec, save_model
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 NETWORK_CLASSES = {"cnn": "HitCNN", "inception": "InceptionCNN", "linear": "LinearRater"}
@@ -66,6 +69,8 @@ class Run:
     """What is run."""
     fold: int
     """On which fold."""
+    repeat: int
+    """The number of its seed of training, from 0."""
     config: dict[str, Any]
     """What the id is the hash of."""
 
@@ -107,6 +112,9 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
     try:
         findings = _findings(bench, runs)
         for run, finding in findings.items():
+            if isinstance(finding, HitcoreError):
+                bench.ledger.fail(run.run_id, " ".join(str(finding).split()))
+                continue
             elapsed = (time.monotonic() - start) / len(findings)
             _write(bench, run, finding, elapsed)
             bench.ledger.finish(
@@ -128,7 +136,8 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
         raise
 
 
-def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding]:
+def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
+    """What each run found, or why it alone failed."""
     row = runs[0].row
     if row.trains:
         return _trained(bench, row, runs)
@@ -139,11 +148,11 @@ def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding]:
 # --- rows that train -----------------------------------------------------------------------------
 
 
-def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Finding]:
+def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
     """All grid points of all these folds as one stack; empty where it was asked to stop."""
     data = _data(bench, row)
     points = bench.config.grid.points(row)
-    members = [_member(bench, row, run.fold, point) for run in runs for point in points]
+    members = [_member(bench, run, point) for run in runs for point in points]
     stopper = _Stopper(bench, runs)
 
     def show(progress: Progress) -> None:
@@ -161,21 +170,40 @@ def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Findi
     )
     if not result.finished:
         return {}
-    found = {}
+    found: dict[Run, Finding | HitcoreError] = {}
     for i, run in enumerate(runs):
         candidates = result.members[i * len(points) : (i + 1) * len(points)]
-        split = bench.songs.folds[run.fold]
-        best = _best(candidates, data, split)
+        valid = _validation(bench, run)
+        scored = [valid.scores(candidate.scores) for candidate in candidates]
+        n_diverged = sum(one.diverged for one in scored)
+        if n_diverged:
+            log.warning(
+                "row %s, fold %d: %d of %d grid points diverged and are left out",
+                *(row.row, run.fold, n_diverged, len(points)),
+            )
+        try:
+            best = choose(scored)
+        except DataError as error:
+            found[run] = DataError(f"row {row.row}, fold {run.fold}: {error}")
+            continue
         found[run] = Finding(
             candidates[best].scores.astype(np.float64),
-            asdict(points[best]) | {"best_epoch": candidates[best].best_epoch},
+            asdict(points[best])
+            | {"best_epoch": candidates[best].best_epoch, "n_diverged": n_diverged},
             pd.DataFrame([asdict(record) for record in candidates[best].history]),
             candidates[best],
         )
     return found
 
 
-def _member(bench: Bench, row: Variant, fold: int, point: GridPoint) -> Member:
+def _validation(bench: Bench, run: Run) -> Validation:
+    """All that choosing may see of a run's fold."""
+    split = bench.songs.folds[run.fold]
+    return Validation.of(split, bench.songs.catalogue.hit_scores, bench.config.training.top)
+
+
+def _member(bench: Bench, run: Run, point: GridPoint) -> Member:
+    row, fold = run.row, run.fold
     split = bench.songs.folds[fold]
     settings: dict[str, Any] = {}
     if row.objective == "multi":
@@ -191,26 +219,21 @@ def _member(bench: Bench, row: Variant, fold: int, point: GridPoint) -> Member:
             "use_tags": row.tags,
             "sampler": row.sampler,
             "tag_weight": point.tag_weight,
-            "seed": bench.config.seed * 1000 + fold,
-            "name": f"row {row.row}, fold {fold}",
+            "seed": seed_of(bench.config.seed, fold, run.repeat),
+            "name": f"row {row.row}, fold {fold}, seed {run.repeat}",
             **settings,
         }
     )
 
 
-def _best(candidates: Sequence[MemberResult], data: TrainingData, split: Split) -> int:
-    """The grid point that ranks the validation songs best: nDCG@10 %, ties by Kendall."""
-    truth = np.asarray(data.hit_scores)[split.valid]
+def seed_of(seed: int, fold: int, repeat: int) -> int:
+    """The seed of all that is random in training one run; no two runs of a row share one.
 
-    def standing(candidate: MemberResult) -> tuple[float, float]:
-        scores = candidate.scores[split.valid].astype(np.float64)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
-            figures = (ndcg_at(truth, scores), kendall_at(truth, scores))
-        ndcg, kendall = (-math.inf if math.isnan(f) else round(f, 12) for f in figures)
-        return ndcg, kendall
-
-    return max(range(len(candidates)), key=lambda i: standing(candidates[i]))
+    Example:
+        >>> seed_of(2, fold=3, repeat=0), seed_of(2, fold=3, repeat=1)
+        (2003, 1002003)
+    """
+    return repeat * 1_000_000 + seed * 1000 + fold
 
 
 class _Stopper:
@@ -267,13 +290,9 @@ def _fused(bench: Bench, run: Run) -> Finding:
     """The weighted mean of two finished rows on this fold, the weight from validation."""
     assert run.row.fuses is not None, "a fusion names its rows"
     ab, artist = (_scores_of(bench, run.config["parts"][part]) for part in run.row.fuses)
-    split = bench.songs.folds[run.fold]
-    truth = bench.songs.catalogue.hit_scores
+    valid = _validation(bench, run)
     weight = choose_weight(
-        ab[split.valid],
-        artist[split.valid],
-        truth[split.valid],
-        weights=bench.config.grid.fusion_weights,
+        valid.scores(ab), valid.scores(artist), weights=bench.config.grid.fusion_weights
     )
     return Finding(fuse(ab, artist, weight), {"fusion_weight": weight}, pd.DataFrame())
 
@@ -317,12 +336,26 @@ def _metrics(bench: Bench, run: Run, finding: Finding, duration_s: float) -> pd.
     with warnings.catch_warnings():
         # A row that gives all songs one score has no τ and ρ: NaN in the table says so.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        test = evaluate(truth[split.test], finding.scores[split.test])
-        valid = evaluate(truth[split.valid], finding.scores[split.valid])
-    line: dict[str, Any] = {"row": run.row.row, "fold": run.fold, **asdict(test)}
+        top = bench.config.training.top
+        test = evaluate(truth[split.test], finding.scores[split.test], top)
+        valid = evaluate(truth[split.valid], finding.scores[split.valid], top)
+    line: dict[str, Any] = {
+        "row": run.row.row,
+        "fold": run.fold,
+        "repeat": run.repeat,
+        **asdict(test),
+    }
     line |= {f"valid_{name}": getattr(valid, name) for name in ("ndcg", "kendall", "spearman")}
-    for name in ("margin", "rank_weight", "tag_weight", "fusion_weight", "best_epoch"):
+    chosen = ("margin", "rank_weight", "tag_weight", "fusion_weight", "best_epoch", "n_diverged")
+    for name in chosen:
         line[name] = finding.chosen.get(name, math.nan)
+    features = bench.config.features_of(run.row)
+    line |= {
+        "highlight": None if features is None else features.segment,
+        "tagger": features.tagger if features is not None and run.row.tags else None,
+        "pairing": bench.config.training_of(run.row).pairing if run.row.sampler else None,
+        "top": float(top),
+    }
     line |= {
         "n_train": len(split.train),
         "catalogue": bench.songs.fingerprint,
@@ -350,11 +383,13 @@ def _predictions(bench: Bench, run: Run, finding: Finding) -> pd.DataFrame:
         }
         parts.append(pd.DataFrame(part))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(row=run.row.row, fold=run.fold, run_id=run.run_id)
+    return table.assign(row=run.row.row, fold=run.fold, repeat=run.repeat, run_id=run.run_id)
 
 
 def _history(run: Run, finding: Finding) -> pd.DataFrame:
-    return finding.history.assign(row=run.row.row, fold=run.fold, run_id=run.run_id)
+    return finding.history.assign(
+        row=run.row.row, fold=run.fold, repeat=run.repeat, run_id=run.run_id
+    )
 
 
 def _write_model(bench: Bench, run: Run, result: MemberResult, path: Path) -> None:

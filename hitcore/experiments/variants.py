@@ -92,6 +92,11 @@ class Variant:
         return self.network in ("cnn", "inception", "linear", "tags")
 
     @property
+    def is_random(self) -> bool:
+        """Whether another seed of training gives other scores."""
+        return self.trains or self.network == "fusion"
+
+    @property
     def ranks_lists(self) -> bool:
         """Whether its loss looks at whole lists (`hitcore.learning.listwise`)."""
         return self.objective not in ("rating", "multi", "none")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitcore.checkpoints import Checkpoint
-from hitcore.errors import UndefinedMetricWarning
-from hitcore.evaluation.metrics import ndcg_at
 from hitcore.learning.batches import (
     Rules,
     dropout_seeds,
@@ -24,6 +21,7 @@ from hitcore.learning.batches import (
     pair_stack,
     stacked_batches,
 )
+from hitcore.learning.choosing import Validation
 from hitcore.learning.listwise import LIST_LOSSES
 from hitcore.learning.losses import in_batch_loss, multi_objective_loss, rating_loss
 from hitcore.learning.optimisers import make_optimiser
@@ -108,10 +106,11 @@ class Chunk:
         self.epoch = 0
         self.rate = [m.learning_rate or config.learning_rate for m in members]
         self.lowest_loss = [float("inf")] * n
-        self.best_value = [float("-inf")] * n
+        self.best_value = [[float("-inf")] for _ in range(n)]
         self.best_epoch = [0] * n
         self.diverged = [False] * n
         self.history: list[list[EpochRecord]] = [[] for _ in members]
+        self._validations: dict[Member, Validation] = {}
         self._regroup()
 
     # --- the course of training -------------------------------------------------------------------
@@ -130,6 +129,10 @@ class Chunk:
         self.epoch += 1
         train_loss = self._train(after_step)
         valid_loss, valid_scores = self._validate()
+        standing = [
+            self._validation(self.members[number]).scores_of_valid(scores).standing()
+            for number, scores in zip(self.alive, valid_scores, strict=True)
+        ]
         finite = self._finite()
         going = []
         for place, number in enumerate(self.alive):
@@ -137,7 +140,7 @@ class Chunk:
                 self.epoch,
                 train_loss[place],
                 valid_loss[place],
-                self._valid_ndcg(self.members[number], valid_scores[place]),
+                standing[place][0] if np.isfinite(standing[place][0]) else float("nan"),
                 self.rate[number],
             )
             if not (finite[place] and np.isfinite([record.train_loss, record.valid_loss]).all()):
@@ -150,15 +153,17 @@ class Chunk:
                 )
                 continue
             self.history[number].append(record)
-            self._judge(number, place, record)
+            self._judge(number, place, record, standing[place])
             if self.epoch - self.best_epoch[number] < self.config.patience:
                 going.append(place)
         self._keep(going)
 
-    def _judge(self, number: int, place: int, record: EpochRecord) -> None:
+    def _judge(
+        self, number: int, place: int, record: EpochRecord, standing: tuple[float, float]
+    ) -> None:
         """Keep the weights if they are the best yet; slow down if the loss stands still."""
         by_ndcg = self.config.best_by == "ndcg" and not np.isnan(record.valid_ndcg)
-        value = record.valid_ndcg if by_ndcg else -record.valid_loss
+        value = list(standing) if by_ndcg else [-record.valid_loss]
         if value > self.best_value[number]:
             self.best_value[number], self.best_epoch[number] = value, record.epoch
             for name, parameter in self.stack.parameters.items():
@@ -267,14 +272,12 @@ class Chunk:
             permitted = any_two.in_batch(songs)
         return loss + w * in_batch_loss(scores, y, permitted, member.margin, 1.0, ties="both")
 
-    def _valid_ndcg(self, member: Member, scores: NDArray[np.float32]) -> float:
-        if not np.isfinite(scores).all():
-            return float("nan")
-        truth = np.asarray(self.data.source.hit_scores)[member.songs["valid"]]
-        with warnings.catch_warnings():
-            # The history says NaN; a warning for every epoch and member would say no more.
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
-            return ndcg_at(truth, scores, self.config.top)
+    def _validation(self, member: Member) -> Validation:
+        """All that choosing a member's epoch may see."""
+        if member not in self._validations:
+            truth = np.asarray(self.data.source.hit_scores)
+            self._validations[member] = Validation.of(member, truth, self.config.top)
+        return self._validations[member]
 
     @torch.no_grad()
     def score(self, songs: Tensor) -> Tensor:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hitcore.errors import ParameterError, UndefinedMetricWarning
-from hitcore.evaluation.metrics import kendall_at, ndcg_at
+from hitcore.errors import ParameterError
+from hitcore.learning.choosing import ValidationScores, choose
 
 WEIGHTS = tuple(step / 10 for step in range(11))
 """Weights that are tried; 0.5 is the plain average of the paper."""
@@ -46,44 +44,27 @@ def fuse(score_a: ArrayLike, score_b: ArrayLike, weight: float = 0.5) -> NDArray
 
 
 def choose_weight(
-    score_a: ArrayLike,
-    score_b: ArrayLike,
-    hit_scores: ArrayLike,
-    *,
-    weights: Sequence[float] = WEIGHTS,
-    top: float = 0.10,
+    first: ValidationScores, second: ValidationScores, *, weights: Sequence[float] = WEIGHTS
 ) -> float:
-    """The weight with the highest nDCG@top, ties broken by Kendall, then by closeness to 0.5.
-
-    Give it validation songs, never test songs.
+    """The weight of the second model that ranks the validation songs best; of equals, nearest ½.
 
     Args:
-        score_a: Scores of the first model.
-        score_b: Scores of the second model.
-        hit_scores: Raw hit scores of these songs.
+        first: What the first model says of the validation songs.
+        second: What the second model says of them.
         weights: What to choose from.
-        top: Share of songs at the top that counts.
 
     Raises:
         ParameterError: No weight to choose from, or scores of different songs.
+        DataError: A model has diverged.
 
     Example:
+        >>> from types import SimpleNamespace
+        >>> from hitcore.learning.choosing import Validation
         >>> truth = np.arange(20.0)
-        >>> choose_weight(-truth, truth, truth)
+        >>> fold = SimpleNamespace(train=[], valid=range(20), test=[])
+        >>> valid = Validation.of(fold, truth)
+        >>> choose_weight(valid.scores(-truth), valid.scores(truth))
         0.6
     """
-    if not weights:
-        raise ParameterError("no weight to choose from; give at least one")
-    return max(weights, key=lambda weight: _standing(score_a, score_b, hit_scores, weight, top))
-
-
-def _standing(
-    score_a: ArrayLike, score_b: ArrayLike, truth: ArrayLike, weight: float, top: float
-) -> tuple[float, float, float]:
-    fused = fuse(score_a, score_b, weight)
-    with warnings.catch_warnings():
-        # An undefined figure ranks last; which weight wins is then decided by the others.
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        figures = [ndcg_at(truth, fused, top), kendall_at(truth, fused, top)]
-    ndcg, kendall = (-math.inf if math.isnan(figure) else round(figure, 12) for figure in figures)
-    return ndcg, kendall, -abs(weight - 0.5)
+    near_half = sorted(weights, key=lambda weight: abs(weight - 0.5))
+    return near_half[choose([first.mixed(second, weight) for weight in near_half])]

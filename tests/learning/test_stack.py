@@ -18,6 +18,7 @@ from hitcore.errors import DataError, EngineError, ParameterError, SplitLeakageE
 from hitcore.evaluation.metrics import ndcg_at
 from hitcore.learning import Member, TrainConfig, TrainingData, choose_weight, fit, fit_stack, fuse
 from hitcore.learning.batches import epoch_batches, stacked_batches
+from hitcore.learning.choosing import Validation
 from hitcore.learning.losses import in_batch_loss, multi_objective_loss
 from hitcore.learning.optimisers import make_optimiser
 from hitcore.learning.pairs import AB, Artist, Naive, mean_hit_score
@@ -472,17 +473,18 @@ def test_fusion_weight_is_the_best_on_validation() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random(200)
     good, noise = truth + 0.1 * rng.normal(size=200), rng.normal(size=200)
-    assert choose_weight(good, noise, truth) < 0.5
-    assert choose_weight(noise, good, truth) > 0.5
-    assert choose_weight(good, good, truth) == 0.5
-    chosen = choose_weight(noise, good, truth, weights=(0.0, 1.0))
-    assert chosen == 1.0
+    valid = Validation.of(Member([], range(200), audio="linear"), truth)
+    better, worse = valid.scores(good), valid.scores(noise)
+    assert choose_weight(better, worse) < 0.5
+    assert choose_weight(worse, better) > 0.5
+    assert choose_weight(better, better) == 0.5
+    assert choose_weight(worse, better, weights=(0.0, 1.0)) == 1.0
     with pytest.raises(ParameterError, match="different songs"):
         fuse(good, noise[:10])
     with pytest.raises(ParameterError, match="weight is 2"):
         fuse(good, noise, 2)
-    with pytest.raises(ParameterError, match="no weight"):
-        choose_weight(good, noise, truth, weights=())
+    with pytest.raises(ParameterError, match="no candidate"):
+        choose_weight(better, worse, weights=())
 
 
 # --- bad input, before training starts ------------------------------------------------------------
