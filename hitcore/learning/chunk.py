@@ -128,11 +128,7 @@ class Chunk:
         """
         self.epoch += 1
         train_loss = self._train(after_step)
-        valid_loss, valid_scores = self._validate()
-        standing = [
-            self._validation(self.members[number]).scores_of_valid(scores).standing()
-            for number, scores in zip(self.alive, valid_scores, strict=True)
-        ]
+        valid_loss, standing = self._validate()
         finite = self._finite()
         going = []
         for place, number in enumerate(self.alive):
@@ -237,19 +233,20 @@ class Chunk:
 
     # --- looking at songs -------------------------------------------------------------------------
 
-    def _validate(self) -> tuple[list[float], list[NDArray[np.float32]]]:
+    def _validate(self) -> tuple[list[float], list[tuple[float, float]]]:
         songs = [torch.from_numpy(m.songs["valid"]).to(self.device) for m in self._leaders]
         padded = torch.nn.utils.rnn.pad_sequence(songs, batch_first=True, padding_value=-1)
         scores = self.score(padded)
-        losses, kept = [], []
+        losses, standings = [], []
         for place, (member, group) in enumerate(
             zip(self._living(), self.stack.groups.tolist(), strict=True)
         ):
             mine = scores[place, : len(songs[group])]
             y = self.data.y[songs[group]] / self.stack.unit[place]
             losses.append(float(self._valid_loss(member, mine, y, songs[group])))
-            kept.append(mine.cpu().numpy())
-        return losses, kept
+            said = self._validation(member).scores_of_valid(mine.cpu().numpy())
+            standings.append(said.standing())
+        return losses, standings
 
     def _valid_loss(self, member: Member, scores: Tensor, y: Tensor, songs: Tensor) -> Tensor:
         """Rating over all validation songs, ranking over their permitted pairs (any, if none).
