@@ -51,7 +51,7 @@ def create(
     format: str | None = None,
     definition: str = "day:60",
     time_zone: str | None = None,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
     on_error: OnError = "raise",
     progress: Progress | None = None,
 ) -> OwnCatalogue:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,34 @@ ColumnsOption = Annotated[
 SkipOption = Annotated[
     bool, typer.Option("--skip-bad-rows", help="Leave out and count rows that cannot be right.")
 ]
+DuplicatesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-duplicates/--drop-duplicates",
+        help="Count events of the same listener, song and time each, or once; left out: once, "
+        "unless a log names no listeners.",
+    ),
+]
+DecimalOption = Annotated[
+    str | None,
+    typer.Option(help="What stands before decimals of counts, . or , where a column cannot tell."),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one command asks of a log: how to read it, and what to make of it."""
+
+    plays: list[str]
+    songs: str | None
+    format: str | None
+    definition: str
+    time_zone: str | None
+    engine: str
+    columns: list[str] | None
+    skip_bad_rows: bool
+    keep_duplicates: bool | None
+    decimal: str | None
 
 
 @app.command("score")
@@ -60,13 +89,19 @@ def score(
     engine: EngineOption = "duckdb",
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
+    keep_duplicates: DuplicatesOption = None,
+    decimal: DecimalOption = None,
 ) -> None:
     """Write the hit score of every song of a play log."""
-    from hitcore.plays import hitscores as playcounts
+    from hitcore.plays import hitscores
 
-    target = playcounts.check_scores_path(out)
-    scores, _ = _scored(plays, songs, format, definition, time_zone, engine, column, skip_bad_rows)
-    print(playcounts.write_scores(scores, target))
+    target = hitscores.check_scores_path(out)
+    asked = Asked(
+        *(plays, songs, format, definition, time_zone, engine, column),
+        *(skip_bad_rows, keep_duplicates, decimal),
+    )
+    scores, _ = _scored(asked)
+    print(hitscores.write_scores(scores, target))
 
 
 @app.command("stats")
@@ -79,6 +114,8 @@ def stats(
     engine: EngineOption = "duckdb",
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
+    keep_duplicates: DuplicatesOption = None,
+    decimal: DecimalOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Print how unequally plays are spread over the songs of a log."""
@@ -86,9 +123,11 @@ def stats(
 
     from hitcore.plays.tailfits import summarise
 
-    scores, report = _scored(
-        plays, songs, format, definition, time_zone, engine, column, skip_bad_rows
+    asked = Asked(
+        *(plays, songs, format, definition, time_zone, engine, column),
+        *(skip_bad_rows, keep_duplicates, decimal),
     )
+    scores, report = _scored(asked)
     summary = summarise(scores["hit_score"].dropna())
     if as_json:
         print_json(_plain_json({"scores": asdict(report), **asdict(summary)}))
@@ -96,52 +135,58 @@ def stats(
         print(*summary.lines(), sep="\n")
 
 
-def _scored(
-    plays: list[str],
-    songs: str | None,
-    format: str | None,
-    definition: str,
-    time_zone: str | None,
-    engine: str,
-    columns: list[str] | None,
-    skip_bad_rows: bool,
-) -> "tuple[pd.DataFrame, ScoreReport]":
+def _scored(asked: Asked) -> "tuple[pd.DataFrame, ScoreReport]":
     """Scores and their report; what was read and left out is said on standard error."""
-    from hitcore.plays import hitscores as playcounts
+    from hitcore.plays import hitscores
     from hitcore.plays.definitions import Definition
     from hitcore.plays.timezones import zone_of
 
-    Definition.parse(definition)
-    if time_zone is not None:
-        zone_of(time_zone)
-    mapping = mapping_of(columns)
+    Definition.parse(asked.definition)
+    if asked.time_zone is not None:
+        zone_of(asked.time_zone)
+    mapping = mapping_of(asked.columns)
     with reading_bar() as progress:
-        log, table = playcounts.read_log(
-            plays,
-            songs,
-            format,
+        log, table = hitscores.read_log(
+            asked.plays,
+            asked.songs,
+            asked.format,
             mapping=mapping,
-            on_error="skip" if skip_bad_rows else "raise",
+            on_error="skip" if asked.skip_bad_rows else "raise",
+            keep_duplicates=asked.keep_duplicates,
+            decimal=asked.decimal,
             progress=progress,
         )
     print(*log.report.lines(), sep="\n", file=sys.stderr)
-    zone = time_zone or log.time_zone or "UTC"
-    scores = playcounts.hit_scores(log, table, definition, zone, engine)
-    report = playcounts.score_report(log, table, definition, zone, engine)
+    how = (asked.definition, asked.time_zone or log.time_zone or "UTC", asked.engine)
+    scores = hitscores.hit_scores(log, table, *how)
+    report = hitscores.score_report(log, table, *how)
     print(*report.lines(), sep="\n", file=sys.stderr)
     return scores, report
 
 
-def mapping_of(columns: list[str] | None) -> dict[str, str] | None:
-    """Canonical names to columns, from `NAME=COLUMN`; None where none is given.
+def mapping_of(columns: list[str] | None) -> dict[str, str | int] | None:
+    """Canonical names to columns, from `NAME=COLUMN` or `NUMBER=NAME`; None where none is given.
 
     Raises:
         ParameterError: one has another form.
+
+    Example:
+        >>> mapping_of(["song_id=track"]), mapping_of(["0=artist", "1=title"])
+        ({'song_id': 'track'}, {'artist': 0, 'title': 1})
     """
     pairs = [column.partition("=") for column in columns or []]
     if any(not (name and sign and source) for name, sign, source in pairs):
-        raise ParameterError("--column takes NAME=COLUMN, as in --column song_id=track")
-    return {name: source for name, _, source in pairs} or None
+        raise ParameterError(
+            "--column takes NAME=COLUMN, as in --column song_id=track, or NUMBER=NAME for a table "
+            "without a head, as in --column 0=artist"
+        )
+    found: dict[str, str | int] = {}
+    for name, _, source in pairs:
+        if name.isascii() and name.isdigit() and len(name) < 5:
+            found[source] = int(name)
+        else:
+            found[name] = source
+    return found or None
 
 
 @contextmanager

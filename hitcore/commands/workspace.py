@@ -154,7 +154,8 @@ def score_column(columns: list[str] | None) -> tuple[str | None, dict[str, str] 
         ('pop', {'song_id': 'track'})
     """
     alone = [name for name in columns or [] if "=" not in name]
-    mapping = mapping_of([name for name in columns or [] if "=" in name]) or {}
+    given = mapping_of([name for name in columns or [] if "=" in name]) or {}
+    mapping = {name: str(column) for name, column in given.items()}
     named = [*alone, *([mapping.pop("score")] if "score" in mapping else [])]
     if len(named) > 1:
         raise ParameterError(f"the score has one column; given are {', '.join(named)}")

@@ -21,6 +21,8 @@ songs count towards the totals too.
 A table of plays has the columns `song_id, date, plays` (daily counts), `song_id, listened_at`
 (events, one play each), `song_id, date, share` (daily shares: what leaves a service that keeps its
 counts, as the paper's did) or `song_id, plays` (totals); several rows of one song and day add up.
+Events may have `user_id`: those of one listener, song and time are one play then. Where nobody is
+named, each row is one.
 From shares, `cumulative` is the mean share of all days of the log: how busy each day was is lost.
 
 References:
@@ -213,6 +215,17 @@ def dated_rows(plays: ir.Table, purpose: str) -> ir.Table:
         return plays.select("song_id", date=plays.listened_at.date())
     measure = "share" if kind == "shares" else "plays"
     return plays.select("song_id", measure, date=plays.date.cast("date"))
+
+
+def once(events: ir.Table) -> ir.Table:
+    """Single plays with those of one known listener, song and time taken for one.
+
+    Args:
+        events: Has `song_id, user_id, listened_at`; other columns are left out.
+    """
+    rows = events.select("song_id", "user_id", "listened_at")
+    named = rows.filter(rows.user_id.notnull()).distinct()
+    return named.union(rows.filter(rows.user_id.isnull()), distinct=False)
 
 
 def _n_plays(rows: ir.Table) -> ir.NumericScalar:

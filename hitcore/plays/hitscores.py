@@ -31,6 +31,7 @@ from hitcore.plays.definitions import (
     daily_totals,
     dated_rows,
     kind_of,
+    once,
     score_expression,
     share_expression,
 )
@@ -53,8 +54,10 @@ def read_log(
     songs: str | os.PathLike[str] | None = None,
     format: str | None = None,
     *,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
     on_error: OnError = "raise",
+    keep_duplicates: bool | None = None,
+    decimal: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[PlayLog, pa.Table | None]:
     """A play log and the songs to score with it, from files.
@@ -65,12 +68,22 @@ def read_log(
         format: Of the log; None to find out from its content.
         mapping: As in `hitcore.plays.readers.read_plays`, as the following ones.
         on_error: "raise" or "skip".
+        keep_duplicates: Whether repeated events all count.
+        decimal: "." or ",", where a column of counts cannot tell.
         progress: Called with the bytes read and the bytes there are.
 
     Raises:
         DataError: as `read_plays` and `read_songs`.
     """
-    log = read_plays(list(plays), format, mapping=mapping, on_error=on_error, progress=progress)
+    log = read_plays(
+        list(plays),
+        format,
+        mapping=mapping,
+        on_error=on_error,
+        keep_duplicates=keep_duplicates,
+        decimal=decimal,
+        progress=progress,
+    )
     if songs is None or any(_same_file(songs, path) for path in plays):
         return log, log.songs
     return log, read_songs(songs)
@@ -86,6 +99,8 @@ def hit_scores(
     definition: str = DEFAULT_DEFINITION,
     time_zone: str = "UTC",
     backend: Backend = None,
+    *,
+    keep_duplicates: bool = False,
 ) -> pd.DataFrame:
     """The table `song_id, hit_score`, sorted by song; NaN where the score is undefined.
 
@@ -96,6 +111,9 @@ def hit_scores(
         time_zone: Of the service, in which the days of single plays are cut; `PlayLog.time_zone`
             where the log says its own. Daily counts have their days already.
         backend: "duckdb" (or None), "spark", or an open Ibis backend.
+        keep_duplicates: Whether all events count in a table that names listeners (`user_id`)
+            where some have the same listener, song and time; without it they are one. What
+            `read_plays` read was looked through there.
 
     Raises:
         ParameterError: an unknown definition, time zone or backend.
@@ -115,7 +133,7 @@ def hit_scores(
         Section 3 of the paper.
     """
     wanted = Definition.parse(definition)
-    with _tables(plays, songs, time_zone, backend) as (log, catalogue):
+    with _tables(plays, songs, time_zone, backend, keep_duplicates) as (log, catalogue):
         table = fetched(score_expression(log, catalogue, wanted))
     frame: pd.DataFrame = table.to_pandas().astype({"song_id": "str", "hit_score": "float64"})
     return frame
@@ -126,6 +144,8 @@ def daily_shares(
     song_ids: Sequence[str] | None = None,
     time_zone: str = "UTC",
     backend: Backend = None,
+    *,
+    keep_duplicates: bool = False,
 ) -> pd.DataFrame:
     """The table `song_id, date, share`, sorted; days on which a song was not played are absent.
 
@@ -134,6 +154,7 @@ def daily_shares(
         song_ids: The songs wanted; None for all. The shares are of all plays in any case.
         time_zone: As in `hit_scores`.
         backend: As in `hit_scores`.
+        keep_duplicates: As in `hit_scores`.
 
     Raises:
         DataError: the log has no dates, lacks a column, or has nothing in it.
@@ -144,7 +165,7 @@ def daily_shares(
         >>> daily_shares(plays).share.tolist()
         [0.25, 0.75]
     """
-    with _tables(plays, None, time_zone, backend, songs_needed=False) as (log, _):
+    with _tables(plays, None, time_zone, backend, keep_duplicates, songs_needed=False) as (log, _):
         shares = share_expression(log)
         if song_ids is not None:
             shares = shares.filter(shares.song_id.isin(list(song_ids)))
@@ -199,7 +220,12 @@ def check_scores_path(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def _tables(
-    plays: Plays, songs: Songs, time_zone: str, backend: Backend, songs_needed: bool = True
+    plays: Plays,
+    songs: Songs,
+    time_zone: str,
+    backend: Backend,
+    keep_duplicates: bool,
+    songs_needed: bool = True,
 ) -> Iterator[tuple[ir.Table, ir.Table]]:
     """The log, by the service's clock, and the songs, as tables of one engine, for a block."""
     zone = zone_of(time_zone)
@@ -218,6 +244,9 @@ def _tables(
         else:
             log = stack.enter_context(memory_table(engine, checked_plays(plays)))
         if kind_of(log.columns) == "events":
+            told_apart = "user_id" in log.columns and not isinstance(plays, PlayLog)
+            if told_apart and not keep_duplicates:
+                log = once(log)
             log = in_zone(log, zone)
         if not songs_needed:
             yield log, log
@@ -302,6 +331,8 @@ def score_report(
     definition: str = DEFAULT_DEFINITION,
     time_zone: str = "UTC",
     backend: Backend = None,
+    *,
+    keep_duplicates: bool = False,
 ) -> ScoreReport:
     """What `hit_scores` of the same arguments leaves undefined, and what in the log is odd.
 
@@ -320,7 +351,7 @@ def score_report(
         1 row (1 song) dated before the song's release: count in the totals only
     """
     wanted = Definition.parse(definition)
-    with _tables(plays, songs, time_zone, backend) as (log, catalogue):
+    with _tables(plays, songs, time_zone, backend, keep_duplicates) as (log, catalogue):
         scores = fetched(score_expression(log, catalogue, wanted))
         releases = fetched(catalogue.select("song_id", "release_date")).to_pandas()
         dated = kind_of(log.columns) != "totals"

@@ -16,6 +16,7 @@ from hitcore.plays.definitions import PLAYS_COLUMNS, kind_of
 
 _TYPES = {
     "song_id": pa.string(),
+    "user_id": pa.string(),
     "date": pa.date32(),
     "release_date": pa.date32(),
     "listened_at": pa.timestamp("us"),
@@ -41,10 +42,13 @@ def checked_plays(plays: pd.DataFrame | pa.Table) -> pa.Table:
     """
     table = _arrow(plays)
     kind = kind_of(table.column_names)
-    table = _cast(table, {name: _TYPES[name] for name in PLAYS_COLUMNS[kind]}, "plays")
+    wanted = {name: _TYPES[name] for name in PLAYS_COLUMNS[kind]}
+    if kind == "events" and "user_id" in table.column_names:
+        wanted["user_id"] = _TYPES["user_id"]
+    table = _cast(table, wanted, "plays")
     if not table.num_rows:
         raise DataError("the table of plays has no rows: nothing can be scored")
-    for name in table.column_names:
+    for name in PLAYS_COLUMNS[kind]:
         if table[name].null_count:
             raise DataError(f"{table[name].null_count:,} rows of plays have no {name}")
     if kind == "shares":

@@ -1,7 +1,7 @@
-"""Cells of a log as values: counts, days, instants and ids, strictly.
+"""Cells of a log as values: days, instants and ids, strictly; counts are in `counts`.
 
-The problem: a log that is read generously gives wrong hit scores without a word: `1,234` becomes
-1, `1e30` overflows, 30 February becomes 2 March. Each converter here turns a column of strings
+The problem: a log that is read generously gives wrong hit scores without a word: a row number
+becomes a time in 1970, 30 February becomes 2 March. Each converter here turns a column of strings
 into values and a mask of cells it refuses, and can say about any refused cell why.
 
 Conventions:
@@ -19,20 +19,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MAX_COUNT = 10**12
 MAX_ID_CHARS = 1000
 FIRST_YEAR, LAST_YEAR = 1900, 2100
-FIRST_INSTANT = int(datetime(1970, 1, 1, tzinfo=UTC).timestamp())
+FIRST_INSTANT = int(datetime(1971, 1, 1, tzinfo=UTC).timestamp())
+"""Times in 1970 are row numbers, durations or days that were taken for seconds since then."""
 LAST_INSTANT = int(datetime(LAST_YEAR, 1, 1, tzinfo=UTC).timestamp())
 _FIRST_DAY = (date(FIRST_YEAR, 1, 1) - date(1970, 1, 1)).days
 _LAST_DAY = (date(LAST_YEAR, 1, 1) - date(1970, 1, 1)).days
 
-_COUNT = r"^[0-9]{1,15}(\.0*)?$"
 _DAY = re.compile(
     r"([0-9]{4})([-/.]?)([0-9]{2})\2([0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|\+00:?00)?)?"
 )
 _COARSE_DAY = re.compile(r"[0-9]{4}(?:-[0-9]{2})?")
 _EPOCH = r"^[0-9]{1,13}$"
+_NAMED_MONTH = re.compile(
+    r"([0-9]{1,2}) ([A-Za-z]{3}) ([0-9]{4}),? ([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?"
+)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _OFFSET = re.compile(r"(?<=[0-9])(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 
 
@@ -74,53 +77,6 @@ class Id:
     def explain(self, cell: str | None) -> str:
         """Why an id is refused."""
         return "longer than 1000 characters" if (cell or "").strip() else "empty"
-
-
-@dataclass
-class Count:
-    """Numbers of plays: whole numbers from 0 to 10^12, without separators.
-
-    Example:
-        >>> values, refused = Count().parse(pa.array(["7", "7.0", "1,234", "-1", "1e30"]))
-        >>> values.to_pylist()[:2], refused.tolist()
-        ([7, 7], [False, False, True, True, True])
-    """
-
-    accepted: str = "a whole number from 0 to 1000000000000, without separators"
-
-    def parse(self, cells: pa.Array) -> tuple[pa.Array, np.ndarray]:
-        """The counts as int64, and which cells are no counts."""
-        if pa.types.is_integer(cells.type):
-            known = pc.fill_null(cells, 0)
-            outside = pc.or_(pc.less(known, 0), pc.greater(known, MAX_COUNT))
-            values = pc.if_else(outside, pa.scalar(0, known.type), known).cast(pa.int64())
-            return values, _mask(cells.is_null()) | _mask(outside)
-        text = trimmed(cells)
-        whole = pc.match_substring_regex(text, _COUNT)
-        digits = pc.if_else(whole, text, "0")
-        if pc.any(pc.match_substring(digits, ".")).as_py():
-            digits = pc.replace_substring_regex(digits, r"\..*$", "")
-        values = digits.cast(pa.int64())
-        return values, ~_mask(whole) | _mask(pc.greater(values, MAX_COUNT))
-
-    def explain(self, cell: str | None) -> str:
-        """Why a count is refused."""
-        text = (cell or "").strip()
-        if not text:
-            return "empty"
-        if re.fullmatch(r"[-+]?[0-9]{1,3}(?:[,. '  ][0-9]{3})+", text):
-            return "written with a thousands separator"
-        try:
-            number = float(text)
-        except ValueError:
-            return "not a number"
-        if number != number:
-            return "not a number"
-        if number < 0:
-            return "negative"
-        if number > MAX_COUNT:
-            return "larger than any real count"
-        return "not a whole number in plain digits"
 
 
 @dataclass
@@ -174,7 +130,9 @@ class Day:
 
 @dataclass
 class Instant:
-    """Moments: ISO 8601 with or without an offset, or seconds (or milliseconds) since 1970.
+    """Moments: ISO 8601 with or without an offset, `14 Nov 2023 22:13`, or seconds since 1970.
+
+    Numbers may also be milliseconds since 1970.
 
     Offsets are converted to UTC. A time without an offset is taken as UTC, but a file that has
     both kinds is refused: which zone the bare ones are in would be a guess. So one converter
@@ -187,6 +145,8 @@ class Instant:
     """
 
     accepted: str = "a time such as 2015-03-01T12:00:00Z, or seconds since 1970"
+    first: int = FIRST_INSTANT
+    """Times before this second since 1970 are refused."""
     zoned: bool | None = field(default=None, init=False)
     """Whether the times of this file carry offsets; None until one was seen."""
 
@@ -216,7 +176,7 @@ class Instant:
             self.zoned = bool(dated[0])
         refused = np.isnan(micros) if micros.dtype.kind == "f" else np.zeros(len(micros), bool)
         whole = np.where(refused, 0, micros).astype(np.int64)
-        refused |= (whole < FIRST_INSTANT * 10**6) | (whole >= LAST_INSTANT * 10**6)
+        refused |= (whole < self.first * 10**6) | (whole >= LAST_INSTANT * 10**6)
         refused |= (zoned >= 0) & (zoned != (self.zoned is True))
         self.n_bare += int(np.count_nonzero((zoned == 0) & ~refused))
         return pa.array(whole, pa.timestamp("us")), refused
@@ -229,7 +189,9 @@ class Instant:
         micros, zoned = _instant(text)
         if micros is None:
             return "not a time"
-        if not FIRST_INSTANT * 10**6 <= micros < LAST_INSTANT * 10**6:
+        if 0 <= micros < self.first * 10**6:
+            return _in_1970(text)
+        if not 0 <= micros < LAST_INSTANT * 10**6:
             return "before 1970 or after 2099"
         have, others = ("an", "none") if zoned else ("no", "one")
         return f"with {have} offset from UTC where other rows of the file have {others}"
@@ -312,7 +274,7 @@ def _instant(text: str) -> tuple[int | None, bool | None]:
         number = int(text)
         return number * (10**6 if number < 10**11 else 10**3), None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = _named_month(text) or datetime.fromisoformat(text)
         zoned = moment.tzinfo is not None
         if not zoned:
             moment = moment.replace(tzinfo=UTC)
@@ -320,6 +282,28 @@ def _instant(text: str) -> tuple[int | None, bool | None]:
     except (ValueError, OverflowError):
         return None, None
     return (since.days * 86400 + since.seconds) * 10**6 + since.microseconds, zoned
+
+
+def _named_month(text: str) -> datetime | None:
+    """A time as Last.fm writes it, `14 Nov 2023, 22:13`; None where it is written otherwise."""
+    found = _NAMED_MONTH.fullmatch(text)
+    if found is None or found[2].lower() not in _MONTHS:
+        return None
+    month = _MONTHS.index(found[2].lower()) + 1
+    seconds = int(found[6] or 0)
+    return datetime(int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), seconds)
+
+
+def _in_1970(text: str) -> str:
+    """Why a time in 1970 is none, and what it likely is."""
+    if not text.isascii() or not text.isdigit():
+        return "in 1970, when nothing was streamed: a clock that was not set"
+    if _day(text) is not None:
+        return "in 1970 as seconds; it looks like a day: name its column date, with one for plays"
+    return (
+        "in 1970, when nothing was streamed: the column may hold row numbers or seconds of "
+        "playing, not times"
+    )
 
 
 def _offset_of(text: pa.Array) -> str:

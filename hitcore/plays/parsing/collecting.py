@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from hitcore.errors import DataError
 from hitcore.files import replacing
 from hitcore.plays.parsing.cells import shown
+from hitcore.plays.parsing.duplicates import without_repeats
 from hitcore.plays.parsing.playlog import PLAYS_SCHEMAS, Kind, PlayLog, ReadReport, Scratch
 from hitcore.plays.parsing.reading import ARTIST_SEPARATOR, Batch, Reading
 
@@ -70,6 +71,16 @@ def _collect(batches: Batches, reading: Reading, folder: Path, scratch: Scratch 
             writer.close()
         written = [temporary] if temporary is not None else []
         _refuse_twice(batches, reading, gathered.kind, [*gathered.stored, *written])
+        if gathered.kind == "events":
+            files = [*gathered.stored, *written]
+            with tempfile.TemporaryDirectory(prefix=".once-", dir=folder) as aside:
+                once, n_again = without_repeats(files, Path(aside), reading)
+                if once is not None:
+                    if temporary is None:
+                        temporary = stack.enter_context(replacing(target))
+                    once.replace(temporary)
+                    written, gathered.stored = [temporary], []
+                    gathered.n_rows -= n_again
     table = songs.table(reading)
     if table is not None and gathered.last_day is not None:
         gathered.report_late_releases(table, reading)

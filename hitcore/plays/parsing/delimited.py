@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from hitcore.errors import DataError
-from hitcore.plays.parsing.archives import ANYTHING, Text, Wanted, texts
+from hitcore.plays.parsing.archives import Same, Text, Wanted, texts
 from hitcore.plays.parsing.cells import one_line, shown
 from hitcore.plays.parsing.reading import Reading, Rows
 
@@ -67,10 +67,13 @@ def best_delimiter(line: bytes) -> str:
 
 
 def delimited(
-    path: Path, reading: Reading, header_of: Callable[[Text], Header]
+    path: Path,
+    reading: Reading,
+    header_of: Callable[[Text], Header],
+    wanted: Wanted = DELIMITED,
 ) -> Iterator[tuple[Text, Header]]:
     """The delimited files at `path`, each with its head, standing before its first row."""
-    for text in texts(path, reading.limits, DELIMITED, reading.progress):
+    for text in texts(path, reading.limits, wanted, reading.progress):
         reading.begin(text.name)
         yield text, header_of(text)
 
@@ -101,6 +104,9 @@ def rows_of(
         fault.append(row)
         return "error"
 
+    def again(name: str) -> Iterator[pa.Array]:
+        return _column(text, header, columns[name], reading)
+
     first = 0
     try:
         for block in _blocks(text, header, on_invalid):
@@ -108,15 +114,30 @@ def rows_of(
                 name: block.column(header.names.index(column)) for name, column in columns.items()
             }
             reading.n_read += block.num_rows
-            yield Rows(text.name, cells, first, place)
+            yield Rows(text.name, cells, first, place, again)
             first += block.num_rows
     except pa.ArrowInvalid as error:
         if fault:
             raise _wrong_width(text, place, fault[0]) from error
-        raise DataError(_reason(text, error, reading)) from error
+        raise DataError(_reason(text, error)) from error
     if skipped:
         reading.n_read += len(skipped)
         reading.dropped["more or fewer cells than the header has columns"] += len(skipped)
+
+
+def _column(text: Text, header: Header, column: str, reading: Reading) -> Iterator[pa.Array]:
+    """One column of the whole file, read anew; rows of another width are passed over."""
+    for same in texts(text.path, reading.limits, Same(text.name)):
+        if same.name != text.name:
+            continue
+        for _ in range(header.n_lines):
+            same.line()
+        try:
+            for block in _blocks(same, header, lambda row: "skip"):
+                yield block.column(header.names.index(column))
+        except pa.ArrowInvalid as error:
+            raise DataError(_reason(text, error)) from error
+        return
 
 
 def _blocks(
@@ -153,7 +174,7 @@ class _Place:
 
     def of_logical(self, number: int) -> str:
         """The place of a row when skipped rows are counted too."""
-        for text in texts(self._path, self._reading.limits, ANYTHING):
+        for text in texts(self._path, self._reading.limits, Same(self._name)):
             if text.name == self._name:
                 return self._line(text, number)
         return f"row {number + 1:,}"
@@ -190,7 +211,7 @@ def _wrong_width(text: Text, place: _Place, row: pa_csv.InvalidRow) -> DataError
     )
 
 
-def _reason(text: Text, error: pa.ArrowInvalid, reading: Reading) -> str:
+def _reason(text: Text, error: pa.ArrowInvalid) -> str:
     words = str(error)
     if "straddl" in words:
         return (

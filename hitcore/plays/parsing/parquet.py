@@ -60,9 +60,10 @@ def is_canonical(path: Path, file: pq.ParquetFile, kind: Kind) -> bool:
 
 
 def rows_of(
-    name: str, file: pq.ParquetFile, columns: Mapping[str, str], reading: Reading
+    path: Path, file: pq.ParquetFile, columns: Mapping[str, str], reading: Reading
 ) -> Iterator[Rows]:
     """The rows of the file, the wanted columns only, under their canonical names."""
+    name = path.name
     _require(name, file, columns)
     starts = np.cumsum(
         [0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -72,6 +73,11 @@ def rows_of(
         group = int(np.searchsorted(starts, number, side="right")) - 1
         return f"row group {group + 1}, row {number - int(starts[group]) + 1:,}"
 
+    def again(key: str) -> Iterator[pa.Array]:
+        with opened(path) as same:
+            for block in same.iter_batches(_BATCH_ROWS, columns=[columns[key]]):
+                yield _cells(name, columns[key], block.column(0))
+
     first = 0
     try:
         for block in file.iter_batches(_BATCH_ROWS, columns=list(columns.values())):
@@ -80,7 +86,7 @@ def rows_of(
                 key: _cells(name, column, block.column(column)) for key, column in columns.items()
             }
             reading.n_read += block.num_rows
-            yield Rows(name, cells, first, place)
+            yield Rows(name, cells, first, place, again)
             first += block.num_rows
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise _damaged(f"{name}, {place(first)}", error) from error

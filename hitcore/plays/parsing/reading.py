@@ -6,8 +6,8 @@ error that names the file and the line, or (with `on_error="skip"`) a dropped ro
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +17,14 @@ import pyarrow.compute as pc
 
 from hitcore.errors import DataError
 from hitcore.plays.parsing.cells import Cell, Day, Instant, filtered, or_null, shown
+from hitcore.plays.parsing.counts import PLAIN, Count
 from hitcore.plays.parsing.playlog import PLAYS_SCHEMAS, Kind
 from hitcore.plays.parsing.unpacking import Progress, ReadLimits
 
 OnError = Literal["raise", "skip"]
+Duplicates = Literal["keep", "listener", "all"]
+"""Which events with the same song and time are one: none; those of one known listener; all, as
+in a log of one person, whom it need not name."""
 
 ARTIST_SEPARATOR = "\x1f"
 """Between the artists of one song while they are still one string."""
@@ -57,9 +61,15 @@ class Rows:
     first: int
     """Number of the first row in its file, from 0."""
     place: Callable[[int], str]
+    again: Callable[[str], Iterator[pa.Array]] | None = None
+    """All cells of a column of the file, read anew; None where the numbers are a program's."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
+
+    def holding(self, columns: Mapping[str, pa.Array]) -> "Rows":
+        """The same rows with other columns."""
+        return replace(self, columns=columns)
 
 
 @dataclass
@@ -67,10 +77,14 @@ class Reading:
     """Settings and running counts of one call of `read_plays`."""
 
     format: str
-    mapping: Mapping[str, str] | None = None
+    mapping: Mapping[str, str | int] | None = None
     on_error: OnError = "raise"
     limits: ReadLimits = field(default_factory=ReadLimits)
     progress: Progress | None = None
+    decimal: str | None = None
+    """What stands before decimals in the log's tables; None to find it out."""
+    duplicates: Duplicates = "listener"
+    """Which events are one event with another."""
     files: list[str] = field(default_factory=list)
     n_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -81,7 +95,16 @@ class Reading:
 
     def again(self) -> "Reading":
         """The same reading from its start, to look up where something stood."""
-        return Reading(self.format, self.mapping, self.on_error, self.limits)
+        return replace(
+            self,
+            progress=None,
+            files=[],
+            n_read=0,
+            dropped=Counter(),
+            odd=Counter(),
+            notes=[],
+            offsets=set(),
+        )
 
     def begin(self, file: str) -> None:
         """A file (or a member of an archive) is opened."""
@@ -128,12 +151,16 @@ class Converter:
     """For each column of the plays its converter; columns left out are null."""
     earliest: int = 0
     """Plays before this second since 1970 are dropped as the mark of a clock that was not set."""
+    _settled: dict[str, str] = field(default_factory=dict, init=False)
+    """Columns of counts whose convention was found, and in which file."""
 
     def batch(self, rows: Rows, keep: np.ndarray | None = None) -> Batch:
         """The canonical rows among `rows` (among those where `keep` is true)."""
         good = np.ones(len(rows), bool) if keep is None else keep.copy()
         plays: dict[str, pa.Array] = {}
         for name, cell in self.cells.items():
+            if isinstance(cell, Count):
+                self._settle(name, cell, rows)
             plays[name], refused = self._parse(name, cell, rows, good)
             self.reading.refuse(rows, name, cell, refused)
             good &= ~refused
@@ -155,6 +182,20 @@ class Converter:
             numbers,
             rows.place,
         )
+
+    def _settle(self, name: str, cell: Count, rows: Rows) -> None:
+        """Find out how the numbers of a column are written, over all of its file."""
+        if name in self._settled and self._settled[name] != rows.file:
+            del self._settled[name]
+            cell.convention = None
+        if cell.convention is None and rows.again is None:
+            cell.convention = PLAIN
+        elif rows.again is not None and cell.undecided(rows.columns[name]):
+            cell.decimal = self.reading.decimal
+            cell.convention = cell.found(rows.again(name), f"{rows.file}, column {name}")
+            self._settled[name] = rows.file
+            if cell.convention.thousands and cell.thousands_seen:
+                self.reading.note(f"{name}: written with {cell.convention.words}.")
 
     def _parse(
         self, name: str, cell: Cell, rows: Rows, good: np.ndarray

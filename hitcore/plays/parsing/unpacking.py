@@ -7,11 +7,13 @@ comes out of a decompressor is counted here against what went in, and every faul
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
@@ -26,11 +28,31 @@ FREE_BYTES = 2**20
 
 DAMAGE = (
     *(OSError, EOFError, ValueError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, struct.error, zstandard.ZstdError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, zstandard.ZstdError, lzma.LZMAError),
 )
 """What the libraries raise on archives that are not what they say."""
 
+Packing = Literal["gzip", "zstd", "bzip2", "xz"]
+PACKINGS: Mapping[bytes, Packing] = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+}
+"""How packed files begin."""
+
+_XZ_MEMORY = 2**27
 Progress = Callable[[int, int], None]
+
+
+def packing_of(head: bytes) -> Packing | None:
+    """How a file is packed that begins so; None where it is not.
+
+    Example:
+        >>> packing_of(b"BZh91AY"), packing_of(b"song_id")
+        ('bzip2', None)
+    """
+    return next((name for magic, name in PACKINGS.items() if head.startswith(magic)), None)
 
 
 @dataclass(frozen=True)
@@ -52,10 +74,7 @@ class ReadLimits:
     """Files that one archive may hold."""
 
     max_record_bytes: int = 16 * 2**20
-    """Bytes of one line (or of one quoted record)."""
-
-    max_document_bytes: int = 64 * 2**20
-    """Bytes of one JSON document that has to be read as a whole."""
+    """Bytes of one line, of one quoted record, or of one object of a JSON list."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -105,14 +124,14 @@ class Meter:
 
 
 class Unfolding:
-    """A gzip or zstd decompressor that tells a file that was cut off from one that ends.
+    """A decompressor that tells a file that was cut off from one that ends.
 
     The stream readers of the libraries at hand either do not, or leak memory on such files, or
     take a byte of a hostile header at a time. Input goes in by the kilobyte, since one kilobyte
     of zstd may become 32 megabytes.
     """
 
-    def __init__(self, raw: BinaryIO, method: Literal["gzip", "zstd"]) -> None:
+    def __init__(self, raw: Readable, method: Packing) -> None:
         self._raw, self._method = raw, method
         self._frame = self._new_frame()
         self._open = False
@@ -141,10 +160,16 @@ class Unfolding:
             data = b"" if self._open else self._frame.unused_data
             if not self._open:
                 self._frame = self._new_frame()
+                if self._method == "xz":
+                    data = data.lstrip(b"\0")  # streams may be padded
 
     def _new_frame(self) -> Any:
         if self._method == "gzip":
             return zlib.decompressobj(wbits=31)
+        if self._method == "bzip2":
+            return bz2.BZ2Decompressor()
+        if self._method == "xz":
+            return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
         return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from hitcore.errors import DataError, ParameterError
 from hitcore.plays.parsing.archives import Text, Wanted, texts
-from hitcore.plays.parsing.cells import Count, Id
+from hitcore.plays.parsing.cells import Id
+from hitcore.plays.parsing.counts import Count
 from hitcore.plays.parsing.delimited import Header, rows_of, split_line
+from hitcore.plays.parsing.reader import Reader, first_lines
 from hitcore.plays.parsing.reading import Batch, Converter, Reading
 
 _FILES = Wanted(re.compile(r"tracks\.csv", re.IGNORECASE), "tracks.csv")
@@ -47,8 +49,9 @@ def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
     reading.note("Listens are totals since the upload: only the hit score 'cumulative' is defined.")
 
 
-def is_tracks(first: bytes, second: bytes) -> bool:
-    """Whether these are the first two lines of the table."""
+def is_tracks(head: bytes) -> bool:
+    """Whether a file begins like the table."""
+    first, second = first_lines(head)
     return {"album", "artist", "set", "track"} <= set(split_line(first)) and "listens" in set(
         split_line(second)
     )
@@ -81,3 +84,13 @@ def _header(text: Text) -> Header:
         )
     joined = [f"{group}.{name}" for group, name in zip(groups, names, strict=True)]
     return Header(("track_id", *joined[1:]), n_lines=3)
+
+
+READER = Reader(
+    "fma",
+    batches,
+    _FILES,
+    is_tracks,
+    source="the data set's repository, fma_metadata",
+    as_of="2017",
+)

@@ -2,52 +2,59 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from hitcore.errors import DataError, ParameterError
 from hitcore.plays.parsing import parquet
-from hitcore.plays.parsing.archives import Wanted, base_name, member_names, texts
+from hitcore.plays.parsing.archives import ARCHIVE_NAME, Wanted, files_within, heads
 from hitcore.plays.parsing.cells import shown
 from hitcore.plays.parsing.collecting import collect
-from hitcore.plays.parsing.delimited import best_delimiter, split_line
 from hitcore.plays.parsing.playlog import PlayLog
-from hitcore.plays.parsing.reading import Batch, OnError, Reading
+from hitcore.plays.parsing.reader import Reader
+from hitcore.plays.parsing.reading import Duplicates, OnError, Reading
 from hitcore.plays.parsing.unpacking import Progress, ReadLimits
-from hitcore.plays.readers import (
-    fma,
+from hitcore.plays.readers import fma, lfm, mlhd, spotify_charts, tabular, xiami
+from hitcore.plays.readers.personal import (
+    apple_music,
+    deezer,
     lastfm,
     listenbrainz,
-    spotify_charts,
     spotify_history,
-    tabular,
-    xiami,
+    spotify_short,
+    youtube_music,
 )
 from hitcore.plays.readers.songtables import read_song_table
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_READERS: Mapping[str, Callable[[Sequence[Path], Reading], Iterator[Batch]]] = {
-    "tabular": tabular.batches,
-    "listenbrainz": listenbrainz.batches,
-    "lastfm": lastfm.batches,
-    "spotify_history": spotify_history.batches,
-    "spotify_charts": spotify_charts.batches,
-    "xiami": xiami.batches,
-    "fma": fma.batches,
-}
-FORMATS = tuple(_READERS)
+# In the order in which a file is asked about: what fits many files comes last.
+_IN_ORDER = (
+    spotify_history.READER,
+    spotify_short.READER,
+    listenbrainz.READER,
+    youtube_music.READER,
+    apple_music.READER,
+    deezer.READER,
+    xiami.READER,
+    spotify_charts.READER,
+    fma.READER,
+    lfm.READER,
+    mlhd.READER,
+    lastfm.READER,
+    tabular.READER,
+)
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in _IN_ORDER}
+"""The readers of play logs by their names."""
+FORMATS = ("tabular", *(name for name in READERS if name != "tabular"))
 """Names of the readers of play logs."""
 
-_IN_FOLDERS = re.compile(
-    r".+\.(csv|tsv|txt|tab|json|jsonl|ndjson|listens|parquet|zip)(\.(gz|zst))?|.+\.tar\.(gz|zst)",
-    re.IGNORECASE,
-)
 _PEEKABLE = Wanted(
     re.compile(r".+\.(csv|tsv|txt|tab|json|jsonl|ndjson|listens)", re.IGNORECASE),
     "log.csv, log.tsv, log.json, log.jsonl or 1.listens",
+    nested=True,
 )
 
 
@@ -55,8 +62,10 @@ def read_plays(
     paths: Paths,
     format: str | None = None,
     *,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
     on_error: OnError = "raise",
+    keep_duplicates: bool | None = None,
+    decimal: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     limits: ReadLimits | None = None,
     progress: Progress | None = None,
@@ -64,14 +73,18 @@ def read_plays(
     """The play log that stands in one or more files, in canonical form.
 
     Args:
-        paths: A file, several files of one format, or a folder of such files. Files may be
-            plain, gzip, zstd, zip or tar.
+        paths: A file, several files of one format, or a folder of such files, which is read
+            like a zip of it. Files may be plain, gzip, zstd, bzip2, xz, zip or tar.
         format: One of `FORMATS`; None to find out from the content.
         mapping: For tables of one's own, canonical name to column name; what it does not name
-            is guessed.
+            is guessed. To the number of a column, from 0, for a table without a head.
         on_error: "raise" refuses the log at the first row that cannot be right; "skip" leaves
             such rows out and counts them in the report. Damaged files, wrong encodings, missing
             columns and repeated song-days are errors either way.
+        keep_duplicates: Whether events of the same song, listener and time all count. None leaves
+            repeated ones out, except where a log names no listeners and is not of one person;
+            False leaves them out there too.
+        decimal: "." or ",", what stands before decimals of counts where a column cannot tell.
         folder: Where the canonical `plays.parquet` goes; None for a temporary folder that lives
             as long as the log. A Parquet file that is canonical already stays where it is.
         limits: What the files may unfold to.
@@ -91,25 +104,46 @@ def read_plays(
         ('daily', 2, '2024-01-01')
     """
     files = _files(paths)
+    if mapping and format is None:
+        format = "tabular"
     name = format or sniff_format(files[0], limits=limits)
-    if name not in _READERS:
+    if name not in READERS:
         raise ParameterError(f"format {shown(name)}; it may be {', '.join(FORMATS)}")
     if mapping and name != "tabular":
         raise ParameterError(f"a mapping goes with the format 'tabular', not with {name!r}")
     if on_error not in ("raise", "skip"):
         raise ParameterError(f"on_error {shown(on_error)}; it may be 'raise' or 'skip'")
-    reader = _READERS[name]
-    reading = Reading(name, mapping, on_error, limits or ReadLimits(), progress)
-    return collect(
-        lambda again: reader(files, again), reading, None if folder is None else Path(folder)
+    if decimal not in (None, ".", ","):
+        raise ParameterError(f"decimal {shown(decimal)}; it may be '.' or ','")
+    reader = READERS[name]
+    reading = Reading(
+        name,
+        tabular.canonical(mapping) or None,
+        on_error,
+        limits or ReadLimits(),
+        progress,
+        decimal=decimal,
+        duplicates=_duplicates(keep_duplicates, reader),
     )
+    return collect(
+        lambda again: reader.batches(files, again),
+        reading,
+        None if folder is None else Path(folder),
+    )
+
+
+def _duplicates(keep: bool | None, reader: Reader) -> Duplicates:
+    """Which events are one."""
+    if keep:
+        return "keep"
+    return "all" if keep is False or reader.one_listener else "listener"
 
 
 def read_songs(
     path: str | os.PathLike[str],
     format: str | None = None,
     *,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
     limits: ReadLimits | None = None,
 ) -> pa.Table:
     """The table of songs that stands in a file: `PlayLog.songs`, from a table or out of a log.
@@ -154,56 +188,59 @@ def sniff_format(path: str | os.PathLike[str], *, limits: ReadLimits | None = No
     file = _files(path)[0]
     if parquet.is_parquet(file):
         return "tabular"
+    if file.is_file() and deezer.is_workbook(file):
+        return deezer.READER.name
     bounds = limits or ReadLimits()
-    names = [base_name(name) for name in member_names(file, bounds)]
-    if any(spotify_history.HISTORY.fits(name) for name in names):
-        return "spotify_history"
-    if "tracks.csv" in names:
-        return "fma"
-    for text in texts(file, bounds, _PEEKABLE):
-        if not text.peek(1):
+    if file.is_dir():
+        return _format_of_folder(file, bounds)
+    found = _formats_at(file, bounds)
+    if found is None:
+        raise DataError(f"{file.name} holds nothing to read")
+    return found
+
+
+def _format_of_folder(folder: Path, limits: ReadLimits) -> str:
+    inside = files_within(folder, limits)
+    if any(deezer.WORKBOOK.fits(file.name) and deezer.is_workbook(file) for file in inside):
+        return deezer.READER.name
+    found = None
+    if any(_PEEKABLE.fits(file.name) or ARCHIVE_NAME.fullmatch(file.name) for file in inside):
+        found = _formats_at(folder, limits)
+    if found in (None, "tabular") and any(parquet.is_parquet(file) for file in inside):
+        return "tabular"
+    if found is None:
+        raise DataError(f"{folder} holds no file of a known kind (.csv, .json, .parquet, …)")
+    return found
+
+
+def _formats_at(path: Path, limits: ReadLimits) -> str | None:
+    """The format of the files at a path: of those that some have, the first to be asked about."""
+    found: set[str] = set()
+    first: tuple[str, bytes] | None = None
+    for text in heads(path, limits, _PEEKABLE):
+        head = text.peek()
+        if text.name == path.name and not head:
             raise DataError(f"{text.name} is empty")
-        found = _format_of(text.peek())
-        if found is None:
-            raise DataError(
-                f"{text.name}, line 1: {shown(text.peek(80).decode(errors='replace'))} begins no "
-                f"known format; name it with format=, one of {', '.join(FORMATS)}"
-            )
-        return found
-    raise DataError(f"{file.name} holds nothing to read")
-
-
-def _format_of(head: bytes) -> str | None:
-    lines = [line.rstrip(b"\r") for line in head.split(b"\n")[:2]] + [b""]
-    first, second = lines[0], lines[1]
-    tests = {
-        "spotify_history": spotify_history.is_history(head),
-        "listenbrainz": listenbrainz.is_listen(head),
-        "lastfm": lastfm.is_users(first) or lastfm.is_exporter(first),
-        "xiami": xiami.is_xiami(first),
-        "spotify_charts": spotify_charts.is_chart(first, second),
-        "fma": fma.is_tracks(first, second),
-    }
-    found = next((name for name, fits in tests.items() if fits), None)
-    if found or first.lstrip().startswith((b"{", b"[", b"<")):
-        return found
-    return "tabular" if len(split_line(first, best_delimiter(first))) > 1 else None
+        first = first or (text.name, head)
+        reader = next((r for r in _IN_ORDER if r.begins(head)), None)
+        if reader is not None:
+            found.add(reader.name)
+    if found:
+        return next(name for name in READERS if name in found)
+    if first is None:
+        return None
+    name, head = first
+    raise DataError(
+        f"{name}, line 1: {shown(head[:80].decode(errors='replace'))} begins no known format; "
+        f"name it with format=, one of {', '.join(FORMATS)}"
+    )
 
 
 def _files(paths: Paths) -> list[Path]:
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: list[Path] = []
-    for item in given:
-        path = Path(item)
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(p for p in path.iterdir() if p.is_file() and _IN_FOLDERS.fullmatch(p.name))
-        if not inside:
-            raise DataError(f"{path} holds no file of a known kind (.csv, .json, .parquet, …)")
-        found += inside
-    if not found:
+    if not given:
         raise ParameterError("no path was given")
+    found = [Path(item) for item in given]
     for path in found:
         if not path.exists():
             raise DataError(f"{path} does not exist")

@@ -39,9 +39,11 @@ def _rows(path: Path, reading: Reading) -> Iterator[Rows]:
     if parquet.is_parquet(path):
         with parquet.opened(path) as file:
             columns = _columns(file.schema_arrow.names, reading, path.name)
-            yield from parquet.rows_of(path.name, file, columns, reading)
+            yield from parquet.rows_of(path, file, columns, reading)
         return
-    for text, header in delimited(path, reading, tabular.header_of):
+    for text, header in delimited(
+        path, reading, lambda text: tabular.header_of(text, reading.mapping)
+    ):
         columns = _columns(header.names, reading, text.name)
         yield from rows_of(text, header, columns, reading)
 

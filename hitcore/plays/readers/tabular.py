@@ -5,6 +5,9 @@ Counts need `song_id`, `date` and `plays`; single plays need `song_id` and `list
 have `user_id`. What a row says about its song (`title`, `artist_ids`, `release_date`, `language`,
 `gender`, `genre`) is read too; several artists in one cell stand between semicolons or bars. Where
 there is no column of ids, a song is its artist and title, or its title where no artist is named.
+A mapping to numbers, `{"artist": 0, "title": 1, "listened_at": 2}`, is for tables without a head:
+columns are counted from 0. A first line `sep=;`, as spreadsheets write it, names the delimiter.
+Rows of the same listener, song and time are one play; where no listener is named they all count.
 """
 
 import re
@@ -16,10 +19,19 @@ import pyarrow.compute as pc
 
 from hitcore.errors import DataError, ParameterError
 from hitcore.plays.parsing import parquet
-from hitcore.plays.parsing.archives import Text
-from hitcore.plays.parsing.cells import Cell, Count, Day, Id, Instant, shown, trimmed
-from hitcore.plays.parsing.delimited import Header, best_delimiter, delimited, rows_of, split_line
+from hitcore.plays.parsing.archives import Text, Wanted, files_within
+from hitcore.plays.parsing.cells import Cell, Day, Id, Instant, shown, trimmed
+from hitcore.plays.parsing.counts import Count
+from hitcore.plays.parsing.delimited import (
+    DELIMITED,
+    Header,
+    best_delimiter,
+    delimited,
+    rows_of,
+    split_line,
+)
 from hitcore.plays.parsing.playlog import Kind
+from hitcore.plays.parsing.reader import Reader, first_lines
 from hitcore.plays.parsing.reading import (
     ARTIST_SEPARATOR,
     Batch,
@@ -62,6 +74,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Canonical names, and the column names taken for them, best first."""
 
+TABLES = Wanted(
+    re.compile(r".+\.(csv|tsv|txt|tab|parquet|zip|tar)", re.IGNORECASE),
+    "log.csv, log.tsv or log.parquet",
+)
+
 _NEEDED: Mapping[Kind, tuple[str, ...]] = {
     "daily": ("song_id", "date", "plays"),
     "events": ("song_id", "listened_at"),
@@ -70,15 +87,61 @@ _NEEDED: Mapping[Kind, tuple[str, ...]] = {
 
 def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
     """The rows of the tables, in batches."""
-    for path in paths:
+    for path in _tables(paths, reading):
         if parquet.is_parquet(path):
             yield from _parquet_batches(path, reading)
         else:
             yield from _delimited_batches(path, reading)
 
 
-def chosen(header: Sequence[str], mapping: Mapping[str, str] | None, name: str) -> dict[str, str]:
-    """Canonical name to column name, as given by `mapping`, else guessed.
+def _tables(paths: Sequence[Path], reading: Reading) -> Iterator[Path]:
+    """The paths, with the tables in them for folders."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = files_within(path, reading.limits)
+        tables = [file for file in inside if TABLES.fits(file.name)]
+        if not tables:
+            raise DataError(f"{path} holds no table: no file named like {TABLES.words}")
+        yield from tables
+
+
+def canonical(mapping: Mapping[str, str | int] | None) -> dict[str, str | int]:
+    """A mapping under canonical names; to numbers, what is a synonym of one stands for it.
+
+    Raises:
+        ParameterError: The mapping names what is no canonical column, or names one twice.
+
+    Example:
+        >>> canonical({"artist": 0, "track": 1})
+        {'artist_ids': 0, 'title': 1}
+    """
+    found: dict[str, str | int] = {}
+    for key, column in (mapping or {}).items():
+        name = key if key in NAMES else None
+        if name is None and isinstance(column, int):
+            name = next((n for n, synonyms in NAMES.items() if key in synonyms), None)
+        if name is None:
+            raise ParameterError(
+                f"mapping names {shown(key)}; the names it may give are {', '.join(NAMES)}"
+            )
+        if name in found:
+            raise ParameterError(f"mapping gives {name} twice")
+        found[name] = column
+    numbered = [isinstance(column, int) for column in found.values()]
+    if any(numbered) and not all(numbered):
+        raise ParameterError(
+            "mapping gives some columns by number and some by name: by number all of them, for a "
+            "table without a head; by name for one that has one"
+        )
+    return found
+
+
+def chosen(
+    header: Sequence[str], given: Mapping[str, str | int] | None, name: str
+) -> dict[str, str]:
+    """Canonical name to column name, as given by `given`, else guessed.
 
     Raises:
         ParameterError: The mapping names what is no canonical column.
@@ -88,18 +151,15 @@ def chosen(header: Sequence[str], mapping: Mapping[str, str] | None, name: str) 
         >>> chosen(["Track ID", "Day", "Streams", "junk"], None, "a.csv")
         {'song_id': 'Track ID', 'date': 'Day', 'plays': 'Streams'}
     """
-    for key, column in (mapping or {}).items():
-        if key not in NAMES:
-            raise ParameterError(
-                f"mapping names {shown(key)}; the names it may give are {', '.join(NAMES)}"
-            )
+    mapping = {key: str(column) for key, column in canonical(given).items()}
+    for key, column in mapping.items():
         if column not in header:
             have = ", ".join(shown(column) for column in list(header)[:20])
             raise DataError(
                 f"{name}, line 1: there is no column {shown(column)}, which the mapping takes "
                 f"for {key}; there are {have}"
             )
-    found = dict(mapping or {})
+    found = dict(mapping)
     known = {_plain(column): column for column in reversed(header)}
     for key, synonyms in NAMES.items():
         match = next((known[s] for s in synonyms if s in known), None)
@@ -135,7 +195,7 @@ def with_ids(rows: Rows, reading: Reading) -> Rows:
         return rows
     artist, title = trimmed(rows.columns["artist_ids"]), rows.columns["title"]
     made = identified(reading, pa.nulls(len(rows), pa.string()), artist, title)
-    return Rows(rows.file, {"song_id": made, **rows.columns}, rows.first, rows.place)
+    return rows.holding({"song_id": made, **rows.columns})
 
 
 def identifies(columns: Mapping[str, str]) -> bool:
@@ -153,11 +213,43 @@ def converter_of(kind: Kind, columns: Mapping[str, str], reading: Reading) -> Co
     return Converter(reading, kind, cells)
 
 
-def header_of(text: Text) -> Header:
-    """The head of a table: one line, in whichever delimiter splits it best."""
-    line = text.line()
-    delimiter = best_delimiter(line)
-    return Header(tuple(c.strip() for c in split_line(line, delimiter)), delimiter)
+def header_of(text: Text, mapping: Mapping[str, str | int] | None = None) -> Header:
+    """The head of a table: one line, in the delimiter that it names or that splits it best.
+
+    Where the mapping gives columns by number, the table has no head; columns are then called by
+    their numbers.
+    """
+    if any(isinstance(column, int) for column in (mapping or {}).values()):
+        delimiter = best_delimiter(first_lines(text.peek())[0])
+        width = len(split_line(first_lines(text.peek())[0], delimiter))
+        return Header(tuple(str(i) for i in range(width)), delimiter, n_lines=0)
+    line, n_lines = text.line(), 1
+    named = separator_of(line)
+    if named is not None:
+        line, n_lines = text.line(), 2
+    delimiter = named or best_delimiter(line)
+    names = tuple(cell.strip() for cell in split_line(line, delimiter))
+    return Header(names, delimiter, n_lines)
+
+
+def separator_of(line: bytes) -> str | None:
+    """The delimiter that a spreadsheet names in a line of its own, `sep=;`.
+
+    Example:
+        >>> separator_of(b"sep=;"), separator_of(b"song_id;date")
+        (';', None)
+    """
+    found = re.fullmatch(rb'"?sep=(.)"?', line.strip(b" "), re.IGNORECASE)
+    return found[1].decode() if found and found[1] in b",;\t|" else None
+
+
+def is_table(head: bytes) -> bool:
+    """Whether a file begins like a table: a line of several cells."""
+    first, second = first_lines(head)
+    line = second if separator_of(first) else first
+    if line.lstrip().startswith((b"{", b"[", b"<")):
+        return False
+    return len(split_line(line, separator_of(first) or best_delimiter(line))) > 1
 
 
 def separated(artists: pa.Array) -> pa.Array:
@@ -166,7 +258,7 @@ def separated(artists: pa.Array) -> pa.Array:
 
 
 def _delimited_batches(path: Path, reading: Reading) -> Iterator[Batch]:
-    for text, header in delimited(path, reading, header_of):
+    for text, header in delimited(path, reading, lambda text: header_of(text, reading.mapping)):
         columns = chosen(header.names, reading.mapping, text.name)
         kind = kind_of(columns, header.names, text.name)
         converter = converter_of(kind, columns, reading)
@@ -183,7 +275,7 @@ def _parquet_batches(path: Path, reading: Reading) -> Iterator[Batch]:
         kind = kind_of(columns, header, path.name)
         stored = parquet.is_canonical(path, file, kind) and reading.on_error == "raise"
         converter = converter_of(kind, columns, reading)
-        for rows in parquet.rows_of(path.name, file, _used(columns, kind), reading):
+        for rows in parquet.rows_of(path, file, _used(columns, kind), reading):
             batch = converter.batch(_described(rows, reading))
             batch.stored = path if stored else None
             yield batch
@@ -205,7 +297,7 @@ def _described(rows: Rows, reading: Reading) -> Rows:
     if "artist_ids" not in rows.columns:
         return rows
     columns = {**rows.columns, "artist_ids": separated(trimmed(rows.columns["artist_ids"]))}
-    return Rows(rows.file, columns, rows.first, rows.place)
+    return rows.holding(columns)
 
 
 def _note_bare(converter: Converter, reading: Reading) -> None:
@@ -216,3 +308,13 @@ def _note_bare(converter: Converter, reading: Reading) -> None:
 
 def _plain(column: str) -> str:
     return re.sub(r"[\s\-.]+", "_", column.strip().lower())
+
+
+READER = Reader(
+    "tabular",
+    batches,
+    DELIMITED,
+    is_table,
+    source="tables of one's own",
+    as_of="2026",
+)

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hitcore.plays.parsing.archives import Text
-from hitcore.plays.parsing.cells import Count, Day, Id
-from hitcore.plays.parsing.delimited import Header, delimited, rows_of, split_line
+from hitcore.plays.parsing.cells import Day, Id
+from hitcore.plays.parsing.counts import Count
+from hitcore.plays.parsing.delimited import DELIMITED, Header, delimited, rows_of, split_line
+from hitcore.plays.parsing.reader import Reader, first_lines
 from hitcore.plays.parsing.reading import Batch, Converter, Reading
 
 COLUMNS = {
@@ -24,9 +26,10 @@ COLUMNS = {
 }
 
 
-def is_xiami(line: bytes) -> bool:
-    """Whether this is the log's first line."""
-    return {"song_id", "publish_time", "song_init_plays"} <= set(split_line(line))
+def is_xiami(head: bytes) -> bool:
+    """Whether a file begins like the log."""
+    names = set(split_line(first_lines(head)[0]))
+    return {"song_id", "publish_time", "song_init_plays"} <= names
 
 
 def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
@@ -40,3 +43,13 @@ def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
 
 def _header(text: Text) -> Header:
     return Header(split_line(text.line()))
+
+
+READER = Reader(
+    "xiami",
+    batches,
+    DELIMITED,
+    is_xiami,
+    source="the file itself, of a competition of 2016",
+    as_of="2016",
+)

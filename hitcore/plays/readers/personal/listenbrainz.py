@@ -1,15 +1,20 @@
-"""ListenBrainz: dumps (`.tar.zst`), single `.listens` and exported `.jsonl`, one listen a line.
+"""ListenBrainz: dumps (`.tar.zst`), `.listens`, `.jsonl`, a person's export as zip or folder, JSON.
 
 A line is `{"listened_at": 1430000000, "user_id": 1, "recording_msid": …, "track_metadata":
 {"artist_name": …, "track_name": …, "additional_info": {"recording_mbid": …, "artist_mbids": […]},
-"mbid_mapping": {"recording_mbid": …, "artist_mbids": […]}}}`; old dumps say `timestamp`.
+"mbid_mapping": {"recording_mbid": …, "artist_mbids": […]}}}`; old dumps say `timestamp`. A
+person's export has `listens/2024/1.jsonl` and so on, with times as fractions, no user, and
+feedback and pins in other files, which are left out; older exports and the interface give the
+same objects as one JSON list.
 
 A song is the recording that ListenBrainz mapped the listen to, else the one submitted, else the
 lower-cased artist and title. `additional_info` holds whatever a client sent, so a block of lines
-that is not of the common types is parsed again line by line. User names are not read.
+that is not of the common types is parsed again line by line. User names are not read; when a
+listen was inserted is not looked at, so that one sent twice is one.
 
 References:
     https://listenbrainz.readthedocs.io/en/latest/users/listenbrainz-dumps.html
+    listenbrainz-server, background task of the user data export.
 """
 
 import io
@@ -26,6 +31,8 @@ import pyarrow.json as pa_json
 from hitcore.errors import DataError
 from hitcore.plays.parsing.archives import Text, Wanted, texts
 from hitcore.plays.parsing.cells import Cell, Id, Instant, one_line, or_null, shown
+from hitcore.plays.parsing.jsonlists import objects
+from hitcore.plays.parsing.reader import Reader
 from hitcore.plays.parsing.reading import (
     ARTIST_SEPARATOR,
     EARLIEST_SCROBBLE,
@@ -37,10 +44,12 @@ from hitcore.plays.parsing.reading import (
 )
 
 LISTENS = Wanted(
-    re.compile(r".+\.(listens|jsonl|ndjson)", re.IGNORECASE), "1.listens or listens.jsonl"
+    re.compile(r"(?!(feedback|pinned_recordings?|user)\.).+\.(listens|jsonl|ndjson|json)", re.I),
+    "1.listens, listens.jsonl or listens.json",
 )
 
 _BLOCK_BYTES = 8 * 2**20
+_LISTED_ROWS = 50_000
 _IDS = pa.struct(
     [("recording_mbid", pa.string()), ("artist_mbids", pa.list_(pa.string()))],
 )
@@ -54,8 +63,8 @@ _TRACK = pa.struct(
 )
 _LISTEN = pa.schema(
     [
-        ("listened_at", pa.int64()),
-        ("timestamp", pa.int64()),
+        ("listened_at", pa.float64()),
+        ("timestamp", pa.float64()),
         ("user_id", pa.int64()),
         ("track_metadata", _TRACK),
     ]
@@ -64,19 +73,50 @@ _LISTEN = pa.schema(
 
 def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
     """The listens, in batches."""
+    n_files, others = 0, 0
     for path in paths:
         for text in texts(path, reading.limits, LISTENS, reading.progress):
+            head = text.peek()
+            if text.name != path.name and head.strip() and not is_listen(head):
+                others += 1
+                continue
+            n_files += 1
             reading.begin(text.name)
-            cells: dict[str, Cell] = {"song_id": Id(), "listened_at": Instant()}
+            cells: dict[str, Cell] = {"song_id": Id(), "listened_at": Instant(first=0)}
             cells["user_id"] = Id(may_be_empty=True)
             converter = Converter(reading, "events", cells, earliest=EARLIEST_SCROBBLE)
-            for rows in _rows(text, reading):
+            listed = head.lstrip().startswith(b"[")
+            for rows in (_listed if listed else _rows)(text, reading):
                 yield converter.batch(rows)
+    if others and not n_files:
+        raise DataError(f"{paths[0].name} holds no listens; they have the field track_metadata")
 
 
-def is_listen(line: bytes) -> bool:
-    """Whether this looks like a line of a dump."""
-    return line.lstrip().startswith(b"{") and b'"track_metadata"' in line
+def is_listen(head: bytes) -> bool:
+    """Whether a file begins like listens, a line each or as a list."""
+    start = head.lstrip()
+    listed = start.startswith(b"[") and start[1:].lstrip().startswith(b"{")
+    return (listed or start.startswith(b"{")) and b'"track_metadata"' in head
+
+
+def _listed(text: Text, reading: Reading) -> Iterator[Rows]:
+    """The rows of a JSON list."""
+    pending: list[dict[str, Any]] = []
+    first = 0
+    for listen in objects(text, reading.limits.max_record_bytes, "listen"):
+        pending.append(_typed(listen, _LISTEN))
+        if len(pending) == _LISTED_ROWS:
+            yield _records(text.name, pending, first, reading)
+            first += len(pending)
+            pending = []
+    if pending:
+        yield _records(text.name, pending, first, reading)
+
+
+def _records(file: str, listens: list[dict[str, Any]], first: int, reading: Reading) -> Rows:
+    reading.n_read += len(listens)
+    table = pa.Table.from_pylist(listens, _LISTEN)
+    return Rows(file, _columns(table, reading), first, lambda row: f"record {row + 1:,}")
 
 
 def _rows(text: Text, reading: Reading) -> Iterator[Rows]:
@@ -167,6 +207,8 @@ def _typed(given: Any, schema: pa.Schema | pa.StructType) -> dict[str, Any]:
         kind, value = schema.field(name).type, given.get(name)
         if pa.types.is_struct(kind):
             found[name] = _typed(value, kind) if isinstance(value, dict) else None
+        elif pa.types.is_float64(kind):
+            found[name] = _seconds(value)
         elif pa.types.is_int64(kind):
             number = _integer(value)
             found[name] = number if number is not None and abs(number) < 2**62 else None
@@ -176,6 +218,13 @@ def _typed(given: Any, schema: pa.Schema | pa.StructType) -> dict[str, Any]:
         else:
             found[name] = _clean(value) if isinstance(value, str) else None
     return found
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, float):
+        return value if abs(value) < 2**53 else None
+    number = _integer(value)
+    return float(number) if number is not None and abs(number) < 2**53 else None
 
 
 def _integer(value: object) -> int | None:
@@ -202,9 +251,11 @@ def _columns(table: pa.Table, reading: Reading) -> dict[str, pa.Array]:
     )
     artists = pc.coalesce(_joined(mapped), _joined(sent), or_null(artist))
     moment = pc.coalesce(table["listened_at"], table["timestamp"]).combine_chunks()
+    sensible = pc.and_(pc.greater(moment, -(2.0**53)), pc.less(moment, 2.0**53))
+    moment = pc.if_else(pc.fill_null(sensible, False), pc.floor(moment), None)
     return {
         "song_id": identified(reading, recording, artist, title),
-        "listened_at": moment.cast(pa.string()),
+        "listened_at": moment.cast(pa.int64()).cast(pa.string()),
         "user_id": table["user_id"].combine_chunks().cast(pa.string()),
         "title": title,
         "artist_ids": artists,
@@ -217,3 +268,14 @@ def _field(values: pa.StructArray, name: str) -> pa.Array:
 
 def _joined(ids: pa.StructArray) -> pa.Array:
     return or_null(pc.binary_join(_field(ids, "artist_mbids"), ARTIST_SEPARATOR))
+
+
+READER = Reader(
+    "listenbrainz",
+    batches,
+    LISTENS,
+    is_listen,
+    source="the documentation of ListenBrainz's dumps and the server's export of one's data",
+    as_of="2026",
+    one_listener=True,
+)
