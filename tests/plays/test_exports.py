@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.logcases import CASES, END, START, Case, got, listen, stream, video, write
@@ -77,6 +77,7 @@ def in_order(rows: object) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("few", [duplicates.FEW_ROWS, 0], ids=["here", "on the engine"])
+@settings(max_examples=25)
 @given(rows=ROWS)
 def test_events_of_one_listener_count_once(
     tmp_path_factory: pytest.TempPathFactory, few: int, rows: list[tuple[str, str | None, datetime]]
