@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hitcore.analysis.digits import share_words
+from hitcore.analysis.htmlreport import html_batch, html_report, words_of
 from hitcore.analysis.song import ModelScore, SongReport, analyse, highlight_clip
+from hitcore.analysis.tables import csv_of
 from hitcore.audio import encode
 from hitcore.errors import DataError, HitcoreError
 from hitcore.files import write_atomic
@@ -50,8 +53,9 @@ def analyse_all(
 
 
 def write_reports(reports: Sequence[SongReport], folder: str | os.PathLike[str]) -> None:
-    """Write each report as JSON and each highlight as a WAV file.
+    """Write each report as JSON and as HTML with the sound in it, and each highlight as a WAV file.
 
+    Beside them `songs.csv`, with one line per song, and `songs.html`, with all songs on one page.
     Files are named by the song's place and a plain form of its name, never by the name itself.
 
     Raises:
@@ -64,10 +68,15 @@ def write_reports(reports: Sequence[SongReport], folder: str | os.PathLike[str])
             stem = f"{number:03d}-{_plain(report.name)}"
             document = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
             write_atomic(target / f"{stem}.json", document + "\n")
+            sound = None
             if report.source_path is not None:
                 start, end = report.highlight.start, report.highlight.end
                 clip = highlight_clip(report.source_path, start, end)
                 write_atomic(target / f"{stem}-highlight.wav", encode(clip))
+                sound = encode(clip, "FLAC")
+            write_atomic(target / f"{stem}.html", html_report(report, sound))
+        write_atomic(target / "songs.csv", csv_of(reports))
+        write_atomic(target / "songs.html", html_batch(reports))
     except OSError as error:
         raise DataError(f"the reports cannot be written to {target}: {error.strerror}") from error
 
@@ -94,18 +103,12 @@ def _paragraph(report: SongReport) -> str:
 
 def _score_line(score: ModelScore) -> str:
     name = f"{score.model}{' (demo)' if score.demo else ''}"
-    if score.percentile_rank is not None:
-        place = score.percentile_rank
-        return (
-            f"{name}: {100 * place.percentile:.0f}th percentile "
-            f"({100 * place.low:.0f} to {100 * place.high:.0f} over the folds), "
-            f"chance of the top 10 %: {place.top10_chance:.2f}"
-        )
-    if score.mixes:
-        shares = ", ".join(f"{mix} mix {share:.4g}" for mix, share in score.mixes.items())
+    if score.percentile is None and score.mixes:
+        shares = ", ".join(f"{mix} mix {share_words(share)}" for mix, share in score.mixes.items())
         return f"{name}: share of plays {shares}"
-    share = "" if score.share is None else f", share {score.share:.4g}"
-    return f"{name}: {score.score:.4f}{share}"
+    rank = score.percentile_rank
+    chance = "" if rank is None else f", chance of the top 10 %: {rank.top10_chance:.2f}"
+    return f"{name}: {words_of(score)}{chance}"
 
 
 def _clock(seconds: float) -> str:
