@@ -238,27 +238,32 @@ def _runs(data: Bytes, start: int) -> Iterator[tuple[Run, bool]]:
 
 def _row(data: Bytes, at: int, form: FrameFormat) -> tuple[int, int]:
     """The end of the row of frames of this format that starts here, and their number."""
-    lengths = _lengths(form.version, form.layer, form.sample_rate)
-    size, mono, n_frames = len(data), form.mono, 0
-    while length := lengths.get(data[at : at + 3]):
-        if at + length > size or (data[at + 3] >= 0xC0) is not mono:
-            break
-        at += length
+    lengths, n_frames, start = _lengths_of(form), 0, at
+    while length := lengths[data[at : at + 4]]:
+        start, at = at, at + length
         n_frames += 1
-    return at, n_frames
+    # The last one may reach beyond the file.
+    return (at, n_frames) if at <= len(data) else (start, n_frames - 1)
+
+
+class _Lengths(dict[bytes, int]):
+    """The length of a frame by its header, 0 where that is not of one format.
+
+    A file has few different headers: looking them up is several times as fast as working them out.
+    """
+
+    def __init__(self, form: FrameFormat) -> None:
+        super().__init__()
+        self._form = form
+
+    def __missing__(self, head: bytes) -> int:
+        length = frame_length(head) if frame_format(head) == self._form else None
+        return self.setdefault(head, length or 0)
 
 
 @lru_cache(maxsize=32)
-def _lengths(version: int, layer: int, sample_rate: int) -> dict[bytes, int]:
-    """The length of a frame by the first three bytes of its header."""
-    found = {}
-    frequency = _SAMPLE_RATES[version].index(sample_rate)
-    for protected in (0, 1):
-        for low in range(256):
-            head = bytes([0xFF, 0xE0 | version << 3 | (4 - layer) << 1 | protected, low, 0])
-            if low >> 2 & 3 == frequency and (length := frame_length(head)):
-                found[head[:3]] = length
-    return found
+def _lengths_of(form: FrameFormat) -> _Lengths:
+    return _Lengths(form)
 
 
 def _totals(frame: bytes, form: FrameFormat) -> Totals | None:
