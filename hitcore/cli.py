@@ -4,6 +4,7 @@ Results go to standard output, progress and logs to standard error. Exit 0: done
 the arguments are at fault, one line says what, where, and what would be accepted; 1: a bug of ours.
 """
 
+import io
 import sys
 import time
 from typing import Annotated, Any
@@ -26,6 +27,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; turn the user's errors into one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Names of songs fit in no encoding but UTF-8.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HitcoreError as error:

@@ -68,6 +68,18 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> int:
     return len(leftovers)
 
 
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere; what is not UTF-8 in it becomes U+FFFD.
+
+    The system gives such bytes as lone surrogates, which no encoding takes.
+
+    Example:
+        >>> shown("Chanson \udce9"), shown("Été")
+        ('Chanson \ufffd', 'Été')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's content, in hexadecimal.
 

@@ -12,7 +12,7 @@ from hitcore.analysis.song import ModelScore, SongReport, analyse, highlight_cli
 from hitcore.analysis.tables import csv_of
 from hitcore.audio import encode
 from hitcore.errors import DataError, HitcoreError
-from hitcore.files import write_atomic
+from hitcore.files import shown, write_atomic
 
 Failure = tuple[str, HitcoreError]
 
@@ -39,7 +39,7 @@ def analyse_all(
     reports: list[SongReport] = []
     failures: list[Failure] = []
     for number, song in enumerate(songs, start=1):
-        name = os.path.basename(song)
+        name = shown(os.path.basename(song))
 
         def say(stage: str, fraction: float, number: int = number, name: str = name) -> None:
             if on_stage is not None:

@@ -31,6 +31,7 @@ from hitcore.analysis.tagstretches import TagStretches, hear_stretches
 from hitcore.audio import AudioInfo, Waveform, decode
 from hitcore.errors import HitcoreError, ParameterError
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
+from hitcore.files import shown
 from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
 from hitcore.networks.models import PUBLISHED_MIXES, HitModel, load_model, mean_output
 from hitcore.taggers import Taggram, load_tagger
@@ -102,7 +103,7 @@ def analyse(
         (5.0, 35.0)
     """
     say = on_stage or _silence
-    label = name or _name_of(source)
+    label = shown(name or _name_of(source))
     content = _content_of(source)
     with _named(label, "decoding"):
         say("Decoding", 0.0)
@@ -118,7 +119,8 @@ def analyse(
     with _named(label, "scoring"):
         say("Scoring", 0.8)
         heard = _Heard(song, clip, chosen.start, {tagger: taggram})
-        scores, notes = _scores(heard, models)
+        scores, notes = _scores(heard, models, silent="silent" in decoded.info.flags)
+        notes = [*decoded.info.notes, *notes]
     say("Done", 1.0)
     return SongReport(
         name=label,
@@ -271,8 +273,12 @@ class _Heard:
         return self._stretches[tagger]
 
 
-def _scores(heard: _Heard, models: Sequence[str] | None) -> tuple[list[ModelScore], list[str]]:
+def _scores(
+    heard: _Heard, models: Sequence[str] | None, *, silent: bool
+) -> tuple[list[ModelScore], list[str]]:
     names, notes = (list(models), []) if models is not None else default_models()
+    if silent:
+        return [], ["the song is silent, so no model was asked"]
     return [_score(_model(name), heard) for name in names], notes
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitcore.audio import isolation
+from hitcore.audio.containers import is_sound_file
 from hitcore.audio.refusals import ACCEPTED
 from hitcore.audio.waveform import Waveform, check_rate, encode
 from hitcore.errors import AudioError, ParameterError
@@ -40,6 +41,7 @@ __all__ = [
     "Waveform",
     "decode",
     "encode",
+    "is_sound_file",
     "load_audio",
 ]
 

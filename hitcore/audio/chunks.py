@@ -24,6 +24,12 @@ def is_cut(data: Bytes) -> bool:
     return 0 < size < _NO_SIZE and at + 8 + size > len(data)
 
 
+def sound_start(data: Bytes) -> int:
+    """Where the samples begin."""
+    found = _sound_chunk(data)
+    return 0 if found is None else found[0] + 8
+
+
 def mended(data: Bytes) -> list[bytes | memoryview] | None:
     """The file with a size that decoders understand; None where that is so already."""
     found = _sound_chunk(data)

@@ -5,6 +5,8 @@ every function looks at plain bytes and must survive any bytes whatever. What is
 by its true name, so that nobody looks for damage in a file that is whole.
 """
 
+import mmap
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,6 +132,16 @@ def sniff(data: Bytes) -> Container:
     text = _is_text(bytes(data[start : start + 512]))
     looks_like = "plain text" if text else "no known kind of sound file"
     raise _no_sound(looks_like)
+
+
+def is_sound_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file looks like sound by its content, so not a cover, a cue sheet or lyrics."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            sniff(data)
+    except (OSError, ValueError, Refusal):  # An empty file cannot be mapped.
+        return False
+    return True
 
 
 def after_id3(data: Bytes) -> int:

@@ -28,6 +28,8 @@ _CODECS = (
     *("wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice"),
     *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "mace3", "mace6", "qdm2", "qdmc"),
 )
+# How MPEG-4 marks sound that is encrypted; decoding it would give noise.
+_LOCKED = ("drms", "enca")
 # Containers whose length is a guess from the first frames.
 _GUESSES = ("aac", "ac3", "eac3", "mp3", "mpeg", "mpegts")
 _FULL_SCALE = {"u8": 128.0, "s16": 32_768.0, "s32": 2_147_483_648.0, "dbl": 1.0}
@@ -76,7 +78,11 @@ class FfmpegSource:
                 f"the first of {len(self._container.streams.audio)} audio streams was heard"
             )
         name = _codec(self._stream, container.name)
-        self._stream.codec_context.thread_type = "NONE"
+        context = self._stream.codec_context
+        context.thread_type = "NONE"
+        if container.demuxer == "caf" and name == "alac":
+            # The last frame is as short as it should be; FFmpeg would shorten it once more.
+            context.flags2 |= int(av.codec.context.Flags2.skip_manual)
         # Seeking back would cost some formats the first frame, so it is kept for the blocks.
         self._coming: Iterator[Any] = self._frames()
         opening = next(self._coming, None)
@@ -161,7 +167,9 @@ class FfmpegSource:
 
     def _is_indexed(self, per_packet: int) -> bool:
         """Whether the index of the file has as many samples as its header states."""
-        packed = not self._stream.codec_context.name.startswith(("pcm", "adpcm"))
+        if self.codec.startswith("ADPCM"):  # A packet goes on from the one before it.
+            return False
+        packed = not self.codec.startswith("PCM")
         n_entries = len(self._stream.index_entries)
         if not self.n_frames or not n_entries:
             return False
@@ -179,6 +187,8 @@ def _codec(stream: Any, container: str) -> str:
     if context is None:
         tag = getattr(stream, "codec_tag", None) or "unknown"
         raise NotRead(f"sound of the codec {tag!r} in {container}")
+    if context.codec_tag in _LOCKED:
+        raise NotRead("a song that its seller has locked (DRM)")
     name = str(context.name).removeprefix("lib")
     if name not in _CODECS and not name.startswith("pcm_"):
         raise NotRead(f"{name.capitalize()} in {container}")

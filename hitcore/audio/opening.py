@@ -22,6 +22,8 @@ from hitcore.audio.refusals import Bytes, NotRead, Refusal
 
 Opener = Callable[[], Source]
 
+_MP3 = Container("MP3", "mpeg", "mp3")
+
 
 def open_source(container: Container, data: Bytes, file: int) -> Source:
     """The decoder that belongs to a file.
@@ -120,6 +122,11 @@ def _with_fallback(container: Container, file: int | Excerpt) -> Source:
 def _open_wav(container: Container, data: Bytes, file: int) -> Source:
     mended = chunks.mended(data)
     sound = _with_fallback(container, file if mended is None else Excerpt(mended))
+    if sound.codec.startswith("MPEG"):  # MP3 in a WAV: libsndfile estimates its length as well.
+        stream = mpegframes.walk(data, chunks.sound_start(data))
+        sound = sound if stream is None else _by_frames(stream, _MP3, data)
+        sound.truncated = chunks.is_cut(data)
+        return sound
     sound.n_frames = max(sound.n_frames, chunks.claimed_frames(data))
     sound.truncated = chunks.is_cut(data)
     if mended is not None:

@@ -2,25 +2,29 @@
 
 Which file is whose sound is said by a column `source` in the table of songs (a path below the
 folder), or found by name: the file `<song_id>.<anything>` anywhere below it, leading zeros of a
-number apart, so that `000/000002.mp3` is song 2 of the Free Music Archive. Songs without a file are
-left out and counted; they still count in every day's total, for a share is a share of all plays.
+number apart, so that `000/000002.mp3` is song 2 of the Free Music Archive. Names are the same
+whether their accents are written apart (as macOS does) or not. Covers, lyrics, cue sheets and what
+systems leave behind are no sound and never in the way. Songs without a file are left out and
+counted; they still count in every day's total, for a share is a share of all plays.
 
 Nothing is copied: `audio` in the workspace is a link to the folder.
 """
 
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hitcore.audio import is_sound_file
 from hitcore.catalogue.workspace import Workspace, new_workspace
 from hitcore.errors import DataError
-from hitcore.files import replacing
+from hitcore.files import replacing, shown
 from hitcore.plays.hitscores import daily_shares, hit_scores, read_log, score_report
 from hitcore.plays.readers import OnError, Progress
 
@@ -144,35 +148,70 @@ def _heard(
 
 
 def with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The table with each song's file in `source`, empty where it has none."""
+    """The table with each song's file in `source`, empty where it has none.
+
+    Raises:
+        DataError: two sound files have one song's name, or a name that is no text.
+    """
     if "source" in songs.columns:
         given = songs["source"].fillna("").astype(str)
+        absent = any(name and not (folder / name).is_file() for name in given)
+        others = _composed(folder) if absent else {}
+        sources = [
+            name if (folder / name).is_file() else others.get(_composed_name(name), "")
+            for name in given
+        ]
         return songs.assign(
-            source=[name if name and (folder / name).is_file() else "" for name in given]
+            source=[source if name else "" for name, source in zip(given, sources, strict=True)]
         )
-    files = _files_by_name(folder)
-    return songs.assign(source=[files.get(_name(song), "") for song in songs["song_id"]])
+    files = _files_by_name(folder, {_name(str(song)) for song in songs["song_id"]})
+    return songs.assign(source=[files.get(_name(str(song)), "") for song in songs["song_id"]])
 
 
-def _files_by_name(folder: Path) -> dict[str, str]:
-    """Paths below the folder by the name that a song of theirs would have."""
+def _files_by_name(folder: Path, wanted: set[str]) -> dict[str, str]:
+    """Paths of sound files below the folder by the song that they are named as."""
     found: dict[str, str] = {}
-    for place in sorted(folder.rglob("*")):
-        if place.name.startswith(".") or not place.is_file():
+    for relative in _files(folder):
+        name = _name(PurePosixPath(relative).stem)
+        if name not in wanted or not is_sound_file(folder / relative):
             continue
-        relative = place.relative_to(folder).as_posix()
-        other = found.setdefault(_name(place.stem), relative)
+        other = found.setdefault(name, relative)
         if other != relative:
             raise DataError(
                 f"{other} and {relative} are both named as one song: say which is its sound in a "
                 "column `source` of the table of songs"
             )
+        if relative != shown(relative):
+            raise DataError(
+                f"the name of {shown(relative)!r} is not UTF-8, so no table can hold it: rename "
+                "the file and its folders, for example with convmv"
+            )
     return found
+
+
+def _files(folder: Path) -> list[str]:
+    """Paths of all files below the folder, without what systems and players hide."""
+    found = []
+    for place in sorted(folder.rglob("*")):
+        relative = place.relative_to(folder)
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
+        if not hidden and place.is_file():
+            found.append(relative.as_posix())
+    return found
+
+
+def _composed(folder: Path) -> dict[str, str]:
+    """Paths below the folder by their composed form."""
+    return {_composed_name(path): path for path in _files(folder) if path == shown(path)}
+
+
+def _composed_name(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _name(text: str) -> str:
     """A name by which a song and its file are the same: of numbers, the number."""
-    return str(int(text)) if text.isascii() and text.isdigit() else text
+    return str(int(text)) if text.isascii() and text.isdigit() else _composed_name(text)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

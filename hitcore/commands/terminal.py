@@ -9,7 +9,12 @@ from typing import Any
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output and nothing else; NaN must be None by now."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # A terminal of another encoding, or a name that has none.
+        text = json.dumps(document, indent=2, allow_nan=False)
+    print(text)
 
 
 def clock(seconds: float | None) -> str:
