@@ -112,18 +112,18 @@ def sniff(data: Bytes) -> Container:
             "the copy or download probably failed: fetch it again"
         )
     start = after_id3(data)
-    found = None
-    if start < len(data):
-        found = _container(data, start)
-        if found is None:
-            _refuse_by_name(bytes(data[start : start + 32]))
-    if found is None:
-        # A tag of a wrong size, zeros, half a frame: players look for the first frame.
-        first = 10 if start else 0
-        place = find_frames(data, first, first + _SEARCHED)
-        found = None if place is None else Container("MP3", "mpeg", "mp3", place)
+    found = _container(data, start) if start < len(data) else None
     if found is not None:
         return found
+    head = bytes(data[start : start + 32])
+    if start == 0:
+        _refuse_by_name(head)
+    # A tag of a wrong size, zeros, half a frame: players look for the first frame.
+    first = 10 if start else 0
+    place = find_frames(data, first, first + _SEARCHED)
+    if place is not None:
+        return Container("MP3", "mpeg", "mp3", place)
+    _refuse_by_name(head)
     if start >= len(data):
         raise Refusal(
             "the file holds an ID3 tag and no sound behind it; "

@@ -23,6 +23,8 @@ from hitcore.audio.refusals import Bytes, NotRead, Refusal
 Opener = Callable[[], Source]
 
 _MP3 = Container("MP3", "mpeg", "mp3")
+# Bytes behind the last frame: an ID3v1 tag, and the frame that is not all there.
+_MOST_BEHIND = 2048
 
 
 def open_source(container: Container, data: Bytes, file: int) -> Source:
@@ -144,7 +146,7 @@ def _open_mpeg(container: Container, data: Bytes, file: int) -> Source:
     notes = _mpeg_notes(stream, data)
     sound = None
     if stream.is_plain and stream.runs[0].start == after_id3(data):
-        sound = _trusted(stream, file)
+        sound = _trusted(stream, data, file)
     if sound is None:
         sound = _by_frames(stream, container, data)
     sound.truncated = _mpeg_is_cut(stream, data)
@@ -152,10 +154,13 @@ def _open_mpeg(container: Container, data: Bytes, file: int) -> Source:
     return sound
 
 
-def _trusted(stream: MpegStream, file: int) -> Source | None:
+def _trusted(stream: MpegStream, data: Bytes, file: int) -> Source | None:
     """libsndfile, where its count is that of the frames; None where it would stop early."""
+    run = stream.runs[0]
+    # Over a picture behind the sound it stumbles, and loses what it was at.
+    alone = stream.totals is None and len(data) - run.end > _MOST_BEHIND
     try:
-        sound = SoundfileSource(file)
+        sound = SoundfileSource(Excerpt([memoryview(data)[: run.end]]) if alone else file)
     except Refusal:
         return None
     if stream.totals is None:

@@ -106,7 +106,13 @@ def mp3(samples: NDArray[np.float32], sample_rate: int = 44_100, quality: int | 
     bit_rate = 128_000 if quality is None else None
     muxing = {"id3v2_version": "0"}
     return muxed(
-        "mp3", "libmp3lame", samples, sample_rate, bit_rate=bit_rate, muxing=muxing, encoding=encoding
+        "mp3",
+        "libmp3lame",
+        samples,
+        sample_rate,
+        bit_rate=bit_rate,
+        muxing=muxing,
+        encoding=encoding,
     )
 
 
@@ -143,7 +149,9 @@ def lying(data: bytes, n_frames: int) -> bytes:
     return data[:start] + bytes(frame) + data[end:]
 
 
-def id3_of(n_bytes: int, stated: int | None = None, fill: bytes = b"\xff\xd8\xff\xe0 JFIF ") -> bytes:
+def id3_of(
+    n_bytes: int, stated: int | None = None, fill: bytes = b"\xff\xd8\xff\xe0 JFIF "
+) -> bytes:
     """An ID3 tag with a picture of so many bytes; `stated` is the size that it claims."""
     body = b"APIC" + _syncsafe(n_bytes - 10) + b"\0\0" + (fill * n_bytes)[: n_bytes - 10]
     return b"ID3\x04\0\0" + _syncsafe(n_bytes if stated is None else stated) + body
