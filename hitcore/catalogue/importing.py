@@ -10,6 +10,7 @@ counted; they still count in every day's total, for a share is a share of all pl
 Nothing is copied: `audio` in the workspace is a link to the folder.
 """
 
+import mimetypes
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -170,23 +171,33 @@ def with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _files_by_name(folder: Path, wanted: set[str]) -> dict[str, str]:
     """Paths of sound files below the folder by the song that they are named as."""
-    found: dict[str, str] = {}
+    named: dict[str, list[str]] = {}
     for relative in _files(folder):
         name = _name(PurePosixPath(relative).stem)
-        if name not in wanted or not is_sound_file(folder / relative):
-            continue
-        other = found.setdefault(name, relative)
-        if other != relative:
+        if name in wanted:
+            named.setdefault(name, []).append(relative)
+    found = {}
+    for name, candidates in named.items():
+        sounds = [path for path in candidates if is_sound_file(folder / path)]
+        # A song that is damaged is a song, and its features will say what is wrong with it.
+        sounds = sounds or [path for path in candidates if _called_sound(path)]
+        if len(sounds) > 1:
             raise DataError(
-                f"{other} and {relative} are both named as one song: say which is its sound in a "
-                "column `source` of the table of songs"
+                f"{shown(sounds[0])} and {shown(sounds[1])} are both named as one song: say which "
+                "is its sound in a column `source` of the table of songs"
             )
-        if relative != shown(relative):
-            raise DataError(
-                f"the name of {shown(relative)!r} is not UTF-8, so no table can hold it: rename "
-                "the file and its folders, for example with convmv"
-            )
+        for path in sounds:
+            if path != shown(path):
+                raise DataError(
+                    f"the name of {shown(path)!r} is not UTF-8, so no table can hold it: rename "
+                    "the file or its folder, for example with convmv"
+                )
+            found[name] = path
     return found
+
+
+def _called_sound(path: str) -> bool:
+    return (mimetypes.guess_type(path)[0] or "").startswith("audio/")
 
 
 def _files(folder: Path) -> list[str]:

@@ -119,7 +119,8 @@ def mp3(samples: NDArray[np.float32], sample_rate: int = 44_100, quality: int | 
 def first_frame(data: bytes) -> tuple[int, int]:
     """Where the first frame of an MP3 begins and ends: the header of totals."""
     stream = mpegframes.walk(data, 0)
-    assert stream is not None and stream.totals is not None
+    assert stream is not None
+    assert stream.totals is not None
     start = stream.runs[0].start
     length = mpegframes.frame_length(data[start : start + 4])
     assert length

@@ -1,6 +1,7 @@
 """A workspace of one's own songs: from files and a log to results, by the commands of a user."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from sounds import encoded, music
 
-from hitcore.catalogue.importing import create
+from hitcore.catalogue.importing import create, with_sources
 from hitcore.catalogue.songs import Catalogue
 from hitcore.catalogue.workspace import Workspace
 from hitcore.cli import main
@@ -101,6 +102,43 @@ def test_a_column_says_which_file_is_whose(mine: Path, tmp_path: Path) -> None:
     songs.to_csv(tmp_path / "songs.csv", index=False)
     made = create(tmp_path / "w", [mine / "log.csv"], mine / "audio", tmp_path / "songs.csv")
     assert pd.read_parquet(made.workspace.songs)["source"].tolist() == ["001/000001.wav"]
+
+
+def test_what_lies_beside_songs_is_no_song(tmp_path: Path) -> None:
+    """Albums as they are: covers, lyrics, cue sheets, and what systems leave behind."""
+    song = encoded("wav", music(0.5, 22_050), 22_050)
+    beside = {
+        ".jpg": b"\xff\xd8\xff\xe0 JFIF",
+        ".lrc": b"[00:01.00]la",
+        ".cue": b'FILE "song.wav" WAVE',
+    }
+    for name in ("1", "2", "cafe\u0301"):  # An accent written apart, as macOS writes it.
+        album = tmp_path / f"album {name}"
+        (album / "__MACOSX").mkdir(parents=True)
+        (album / f"{name}.wav").write_bytes(song)
+        for suffix, content in beside.items():
+            (album / f"{name}{suffix}").write_bytes(content)
+        for other in ("cover.jpg", "Thumbs.db", f"._{name}.wav", f"__MACOSX/{name}.wav"):
+            (album / other).write_bytes(b"\0\x05\x16\x07")
+    songs = pd.DataFrame({"song_id": ["1", "2", "caf\u00e9", "4"]})
+    apart = "album cafe\u0301/cafe\u0301.wav"
+    expected = ["album 1/1.wav", "album 2/2.wav", apart, ""]
+    assert with_sources(songs, tmp_path)["source"].tolist() == expected
+    said = songs.assign(source=["album 1/1.wav", "", apart.replace("e\u0301", "\u00e9"), "no.wav"])
+    assert with_sources(said, tmp_path)["source"].tolist() == ["album 1/1.wav", "", apart, ""]
+
+
+def test_a_name_that_no_table_can_hold_is_said(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/Chansons d'\xe9t\xe9"
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    with open(folder + b"/1.wav", "wb") as file:
+        file.write(encoded("wav", music(0.5, 22_050), 22_050))
+    with pytest.raises(DataError, match="is not UTF-8, so no table can hold it"):
+        with_sources(pd.DataFrame({"song_id": ["1"]}), tmp_path)
+    assert with_sources(pd.DataFrame({"song_id": ["2"]}), tmp_path)["source"].tolist() == [""]
 
 
 def test_what_cannot_be_is_said_and_leaves_nothing(mine: Path, tmp_path: Path) -> None:
