@@ -11,9 +11,11 @@ refusal or a canonical table that breaks its own rules each count as a failure.
 """
 
 import argparse
+import bz2
 import gzip
 import io
 import json
+import lzma
 import random
 import resource
 import selectors
@@ -28,6 +30,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import logcases
 
 MAX_SECONDS = 20
 TOKENS = [
@@ -153,6 +158,71 @@ def parquet(rng: random.Random) -> bytes:
     return buffer.getvalue()
 
 
+def export_lines(rng: random.Random) -> bytes:
+    rows = [logcases.listen(i, f"m{i % 5}") for i in range(20)]
+    return logcases.lines(*rows).encode()
+
+
+def listen_list(rng: random.Random) -> bytes:
+    rows = [logcases.listen(i, f"m{i % 5}") for i in range(20)]
+    return json.dumps(rows, indent=rng.choice([None, 1])).encode()
+
+
+def short_history(rng: random.Random) -> bytes:
+    rows = [
+        {"endTime": f"2023-01-15 18:{i:02d}", "artistName": "Ä", "trackName": "T", "msPlayed": 9**i}
+        for i in range(10)
+    ]
+    return json.dumps(rows, indent=rng.choice([None, 2])).encode()
+
+
+def watched(rng: random.Random) -> bytes:
+    rows = [logcases.video(i, f"abcdefgh{i:03d}", f"Watched {i}") for i in range(30)]
+    return json.dumps(rows).encode()
+
+
+def apple(rng: random.Random) -> bytes:
+    cells = [logcases.apple(i, f"S{i % 4}", start=i % 3 > 0) for i in range(30)]
+    return logcases.rows(logcases.APPLE, *cells).encode()
+
+
+def deezer(rng: random.Random) -> bytes:
+    moments = [f"2023-01-15 18:{i:02d}:00" for i in range(30)]
+    return logcases.workbook(*(("T", "A", f"I{m}", "", "", 60, m) for m in moments))
+
+
+def headless_scrobbles(rng: random.Random) -> bytes:
+    cells = [f'"A ""{i}""",B,T{i},15 Jan 2023 18:{i:02d}' for i in range(30)]
+    return logcases.rows("", *cells).encode()
+
+
+def lfm_events(rng: random.Random) -> bytes:
+    if rng.randrange(2):
+        cells = [f"{i % 3}\t{i}\t1\t2013-01-05 12:34:{i:02d}" for i in range(30)]
+        return logcases.rows("user_id\ttrack_id\talbum_id\ttimestamp", *cells).encode()
+    return logcases.rows("", *[f"{i % 3}\t1\t1\t{i}\t{1385212958 + i}" for i in range(30)]).encode()
+
+
+def mlhd(rng: random.Random) -> bytes:
+    cells = [f"{1385212958 + i}\t{logcases.MBID}1\t\t{logcases.MBID}{i % 9}" for i in range(30)]
+    return logcases.rows("", *cells).encode()
+
+
+def chart_table(rng: random.Random) -> bytes:
+    cells = [
+        f"T{i},{i},2024-01-{i % 28 + 1:02d},A,https://open.spotify.com/track/{i},Peru,top200,UP,{i}"
+        for i in range(30)
+    ]
+    head = "title,rank,date,artist,url,region,chart,trend,streams"
+    return logcases.rows(head, *cells).encode()
+
+
+def spelt_counts(rng: random.Random) -> bytes:
+    numbers = [rng.choice(["1.234", "12.000", "7", "1.000.000"]) for _ in range(40)]
+    rows = [f"s{i};2024-01-01;{n}" for i, n in enumerate(numbers)]
+    return logcases.rows("sep=;\nsong_id;date;plays", *rows).encode()
+
+
 # -- packing -------------------------------------------------------------------------------------
 
 
@@ -168,6 +238,35 @@ def zstandard(name: str, content: bytes) -> tuple[str, bytes]:
     import zstandard as codec
 
     return f"{name}.zst", codec.compress(content)
+
+
+def bzipped(name: str, content: bytes) -> tuple[str, bytes]:
+    return f"{name}.bz2", bz2.compress(content)
+
+
+def xzipped(name: str, content: bytes) -> tuple[str, bytes]:
+    return f"{name}.xz", lzma.compress(content)
+
+
+def nested(name: str, content: bytes) -> tuple[str, bytes]:
+    """A zip in a zip."""
+    _, inner = zipped(name, content)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Activity.zip", inner)
+    return "outer.zip", buffer.getvalue()
+
+
+def packed_in_tar(name: str, content: bytes) -> tuple[str, bytes]:
+    """A tar of packed files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for pack in (bzipped, xzipped, gzipped):
+            member, packed = pack(name, content)
+            info = tarfile.TarInfo(f"0/{pack.__name__}/{member}")
+            info.size = len(packed)
+            archive.addfile(info, io.BytesIO(packed))
+    return "log.tar", buffer.getvalue()
 
 
 def zipped(name: str, content: bytes) -> tuple[str, bytes]:
@@ -206,6 +305,17 @@ KINDS: dict[str, tuple[str, Make, tuple[Pack, ...]]] = {
     "spotify charts": (CHART_NAME, chart, (plain, zipped)),
     "spotify old charts": (CHART_NAME, old_chart, (plain,)),
     "fma": ("tracks.csv", fma, (plain, zipped)),
+    "listenbrainz export": ("1.jsonl", export_lines, (zipped, bzipped, xzipped)),
+    "listenbrainz list": ("listens.json", listen_list, (plain, zipped)),
+    "spotify short": ("StreamingHistory_music_0.json", short_history, (plain, zipped)),
+    "youtube music": ("watch-history.json", watched, (plain, zipped)),
+    "apple music": ("Apple Music Play Activity.csv", apple, (plain, nested)),
+    "deezer": ("deezer-data_1.xlsx", deezer, (plain, plain, zipped)),
+    "lastfm without head": ("me.csv", headless_scrobbles, (plain, bzipped)),
+    "lfm": ("listening-events.tsv", lfm_events, (plain, bzipped, xzipped)),
+    "mlhd": ("u1.txt", mlhd, (plain, packed_in_tar)),
+    "chart tables": ("charts.csv", chart_table, (plain,)),
+    "numbers as spelt": ("log.csv", spelt_counts, (plain, xzipped)),
 }
 
 

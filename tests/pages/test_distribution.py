@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.logcases import stream
 from hitcore.catalogue.songs import Catalogue, transform_target
 from hitcore.catalogue.workspace import Workspace
 from hitcore.plays.hitscores import ScoreReport
 from hitcore.plays.longtail import long_tail
 from hitcore.plays.tailfits import fit_log_normal, fit_power_law
 from ui.distribution import charts as distributioncharts
-from ui.distribution import choices, songdays, studies
+from ui.distribution import choices, ownlog, songdays, studies
 from ui.frame import loaders
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "distribution.py"
@@ -231,6 +232,60 @@ class TestOwnLog:
         assert message in app.error[0].value.replace("\\", "")
         assert "hitcore-upload" not in app.error[0].value
 
+    def upload_all(self, *files: tuple[str, bytes], **boxes: object) -> AppTest:
+        app = run()
+        app.file_uploader(key="log").set_value([(n, content, "text/csv") for n, content in files])
+        for key, value in boxes.items():
+            app.selectbox(key=key).set_value(value)
+        return app.run()
+
+    def words(self, app: AppTest) -> str:
+        return " ".join(text.value.replace("\\", "") for text in app.markdown)
+
+    def test_exports_as_they_come(self) -> None:
+        """Two overlapping exports and a file of videos: each play once, and it is said."""
+        rows = [stream(10 * n, f"s{n:02}", 60_000 + n) for n in range(20)]
+        app = self.upload_all(
+            ("Streaming_History_Audio_2023_0.json", json.dumps(rows[:15]).encode()),
+            ("Streaming_History_Audio_2023_1.json", json.dumps(rows[10:]).encode()),
+            ("Streaming_History_Video_2023.json", json.dumps([stream(0, "video")]).encode()),
+        )
+        assert not app.exception
+        assert not app.error
+        words = self.words(app)
+        assert "read 25 rows of 2 files as spotify_history, kept 20" in words
+        assert "dropped 5: the same song, listener and time as another row" in words
+        assert "Files of videos are left out: 1." in words
+
+    def test_a_chart_says_its_day_in_its_name(self) -> None:
+        head = "rank,uri,artist_names,track_name,streams\n"
+        rows = "".join(f"{n},spotify:track:{n:022},A{n},T{n},{100 - n}\n" for n in range(1, 30))
+        app = self.upload_all(
+            ("regional-global-daily-2023-01-05.csv", (head + rows).encode()),
+            ("regional-global-daily-2023-01-06.csv", (head + rows).encode()),
+        )
+        assert not app.exception
+        assert not app.error
+        assert "read 58 rows of 2 files as spotify_charts" in self.words(app)
+
+    def test_what_the_visitor_says(self) -> None:
+        """The service's time zone, decimals, and that identical events all count."""
+        moments = pd.date_range("2024-01-01 20:00", periods=20, freq="3h")
+        log = pd.DataFrame({"user": "u", "song_id": [f"s{n % 12}" for n in range(20)]})
+        log = log.assign(listened_at=moments.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        content = ("log.csv", pd.concat([log, log[:3]]).to_csv(index=False).encode())
+        app = self.upload_all(content, zone="Asia/Taipei", duplicates=True)
+        assert not app.exception
+        assert "read 23 rows of 1 file as tabular, kept 23" in self.words(app)
+        captions = " ".join(caption.value.replace("\\", "") for caption in app.caption)
+        assert "days of Asia/Taipei" in captions
+        counts = b"song_id,date,plays\n" + b"".join(
+            b"s%d,2024-01-01,%d.000\n" % (n, n) for n in range(1, 20)
+        )
+        refused = self.upload_all(("counts.csv", counts))
+        assert "may be 1 (a point before decimals)" in refused.error[0].value.replace("\\", "")
+        assert not self.upload_all(("counts.csv", counts), decimal=",").error
+
     def test_xiami(self, shared: Path) -> None:
         log = shared / "data" / "plays" / "ali_music_song_daily.csv.gz"
         app = self.upload(log.read_bytes(), log.name)
@@ -338,8 +393,21 @@ def test_options_are_offered_by_frequency_and_years_by_age() -> None:
     assert choices.options_of(songs, "genre") == []
 
 
-def test_stored_names_never_carry_a_path(tmp_path: Path) -> None:
-    stored = studies._store(tmp_path, "../../etc/pass wd.tar.gz", b"x")
-    assert stored.parent == tmp_path
-    assert stored.name.endswith(".tar.gz")
-    assert len(stored.name) == 39
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("../../etc/pass wd.tar.gz", "_.._etc_pass_wd.tar.gz"),
+        ("..", "log"),
+        ("", "log"),
+        (".hidden", "hidden"),
+        ("C:\\\\x\\0.csv", "C_x_0.csv"),
+        ("a" * 300 + ".csv", "a" * 96 + ".csv"),
+        ("Апрель.csv", "_.csv"),
+    ],
+)
+def test_stored_names_never_carry_a_path(tmp_path: Path, name: str, plain: str) -> None:
+    stored = ownlog._store(tmp_path, name, b"x")
+    assert stored.name == plain
+    assert stored.parent.parent == tmp_path
+    assert len(stored.parent.name) == 32
+    assert stored.read_bytes() == b"x"

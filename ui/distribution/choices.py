@@ -15,7 +15,7 @@ from hitcore.plays.longtail import LongTail, SplitComparison, compare_split, gin
 from hitcore.plays.longtail import share_below_mean as below_mean
 from hitcore.plays.tailfits import LogNormalFit, PowerLawFit, fit_log_normal, fit_power_law
 from ui.distribution import charts as distributioncharts
-from ui.distribution import studies
+from ui.distribution import ownlog, studies
 from ui.distribution.studies import Study
 from ui.frame import charts, page
 
@@ -64,7 +64,7 @@ def choose_study() -> Study | None:
         )
     else:
         page.empty_state("There is no demo catalogue yet: bring a play log of your own.")
-    return demo if picked == "demo" else studies.own_study()
+    return demo if picked == "demo" else ownlog.own_study()
 
 
 def choose_definition(default: str) -> str:
