@@ -17,14 +17,19 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-PRESETS = ("table1", "baselines", "all", "real", "attributes")
+PRESETS = ("table1", "paper", "baselines", "all", "real", "attributes")
+PAIRS = {"in-batch": "in_batch", "explicit": "explicit"}
 
 
 @app.command("run")
 def run(
     workspace: WorkspacePath,
     preset: Annotated[
-        str, typer.Option(help="table1, baselines, all, real or attributes.")
+        str,
+        typer.Option(
+            help="table1, paper (its own tagger, pairs and highlighter), baselines, all, real or "
+            "attributes."
+        ),
     ] = "table1",
     rows: Annotated[str | None, typer.Option(help="Some rows only, such as a,e,j.")] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
@@ -36,7 +41,18 @@ def run(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many epochs.")] = None,
     grid: Annotated[str, typer.Option(help="full, small, tags or one.")] = "full",
-    highlight: Annotated[str | None, typer.Option(help="Method of the HL-30 rows.")] = None,
+    highlight: Annotated[
+        str | None,
+        typer.Option(help="Method of the HL-30 rows; attention:FILE for weights of one's own."),
+    ] = None,
+    tagger: Annotated[str | None, typer.Option(help="Whose tags, such as jynet.")] = None,
+    pairs: Annotated[
+        str | None, typer.Option(help="explicit (drawn, as in the paper) or in-batch.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Seeds of training per row and fold; a verdict needs 3."),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="float32 or bfloat16; auto is bfloat16 on a GPU alone.")
     ] = "auto",
@@ -52,8 +68,21 @@ def run(
     from hitcore.experiments import ExperimentProgress, run_experiment
 
     place = Workspace.open(workspace)
-    config = config_of(folds, fold_kind, epochs, grid, highlight, seed, precision)
+    config = config_of(
+        folds,
+        fold_kind,
+        epochs,
+        grid,
+        highlight,
+        seed,
+        precision,
+        paper=preset == "paper",
+        tagger=tagger,
+        pairs=pairs,
+        seeds=seeds,
+    )
     config = config.for_workspace(place)
+    require_tagger(place, config, rows_of(preset, rows))
     chosen = rows_of(preset, rows)
     if build_features:
         methods = segments_of(chosen, config)
@@ -145,8 +174,13 @@ def config_of(
     highlight: str | None,
     seed: int,
     precision: str = "auto",
+    *,
+    paper: bool = False,
+    tagger: str | None = None,
+    pairs: str | None = None,
+    seeds: int | None = None,
 ) -> Any:
-    """The settings that the options ask for.
+    """The settings that the options ask for; `paper` starts from the paper's own.
 
     Raises:
         ParameterError: one of them makes no sense.
@@ -163,15 +197,24 @@ def config_of(
     }
     if grid not in grids:
         raise ParameterError(f"grid {grid!r}: one of {', '.join(grids)} is expected")
-    config = ExperimentConfig(
+    if pairs is not None and pairs not in PAIRS:
+        raise ParameterError(f"pairs {pairs!r}: one of {', '.join(PAIRS)} is expected")
+    make = ExperimentConfig.of_the_paper if paper else ExperimentConfig
+    config = make(
         n_folds=folds,
         fold_kind=cast("FoldKind", fold_kind),
         seed=seed,
         grid=grids[grid],
     )
-    if highlight is not None:
-        config = replace(config, segment=highlight)
+    config = replace(
+        config,
+        segment=config.segment if highlight is None else highlight,
+        tagger=config.tagger if tagger is None else tagger,
+        n_seeds=config.n_seeds if seeds is None else seeds,
+    )
     training = replace(config.training, precision=cast("Precision", precision))
+    if pairs is not None:
+        training = replace(training, pairing=cast("Any", PAIRS[pairs]))
     if epochs is not None:
         training = replace(training, max_epochs=epochs)
     return replace(config, training=training)
@@ -197,11 +240,29 @@ def rows_of(preset: str, rows: str | None) -> list[str]:
     attributes = [*(v.row for v in ATTRIBUTES if v.network != "lambdamart"), "decade"]
     return {
         "table1": table1,
+        "paper": table1,
         "baselines": baselines,
         "all": table1 + baselines,
         "real": real,
         "attributes": attributes,
     }[preset]
+
+
+def require_tagger(workspace: Any, config: Any, rows: list[str]) -> None:
+    """Say what is missing before anything is built or trained.
+
+    Raises:
+        WeightsError: rows with tags need a tagger whose weights are not installed, and the
+            workspace has no features with its tags either.
+    """
+    from hitcore import weights
+    from hitcore.experiments.variants import with_parts
+    from hitcore.featurestore import FeatureStore
+
+    needed = {config.features_of(row) for row in with_parts(rows) if row.tags} - {None}
+    lacking = [one for one in needed if FeatureStore(workspace, one).index().empty]
+    if lacking and config.tagger in weights.REGISTRY:
+        weights.load(config.tagger)
 
 
 def segments_of(rows: list[str], config: Any) -> list[str]:
@@ -220,7 +281,27 @@ def _print_results(table: Any, as_json: bool) -> None:
         return
     means = table.groupby("row", sort=False)[["ndcg", "kendall", "spearman"]].mean()
     counts = table.groupby("row", sort=False)["fold"].nunique()
+    print(*made_with(table), sep="\n")
     print(f"{'row':<14}{'folds':>6}{'ndcg':>9}{'kendall':>9}{'spearman':>9}")
     for row, line in means.iterrows():
         figures = "".join(f"{value:9.4f}" for value in line)
         print(f"{row!s:<14}{counts[row]:>6}{figures}")
+    diverged = table[table["n_diverged"] > 0] if "n_diverged" in table else table[:0]
+    for run in diverged.itertuples():
+        print(f"row {run.row}, fold {run.fold}: {run.n_diverged:g} grid points diverged, left out")
+
+
+def made_with(table: Any) -> list[str]:
+    """Tagger, pairs and highlighter of a table of metrics, one line each; none where unknown.
+
+    Example:
+        >>> import pandas as pd
+        >>> made_with(pd.DataFrame({"tagger": ["jynet", None], "pairing": ["explicit", None]}))
+        ['tagger: jynet', 'pairs: explicit']
+    """
+    words = {"tagger": "tagger", "pairing": "pairs", "highlight": "clips"}
+    return [
+        f"{word}: {', '.join(sorted(set(table[name].dropna())))}"
+        for name, word in words.items()
+        if name in table and table[name].notna().any()
+    ]

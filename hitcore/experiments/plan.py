@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
+from hitcore import weights
 from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.songs import FOLD_KINDS, FoldKind
 from hitcore.catalogue.workspace import Workspace
@@ -65,6 +66,23 @@ class ExperimentConfig:
         if self.target is not None and self.target not in TARGET_TRANSFORMS:
             raise ParameterError(f"target {self.target!r}: one of {', '.join(TARGET_TRANSFORMS)}")
 
+    @classmethod
+    def of_the_paper(cls, **settings: Any) -> "ExperimentConfig":
+        """The paper's own settings as far as they can be told, with these others.
+
+        JYnet's tags, explicit pairs (as many an epoch as there are training songs), HL-30 by
+        attention (the authors' weights where they are installed, else ours), PAPER_MEL, the whole
+        grid of m, w and μ, the authors' optimiser and batches, three seeds of training.
+
+        Example:
+            >>> ExperimentConfig.of_the_paper(n_folds=5).training.pairing
+            'explicit'
+        """
+        segment = "attention:nam-lf" if weights.is_installed("nam-lf") else "attention"
+        given: dict[str, Any] = {"segment": segment, "tagger": "jynet", "n_seeds": 3}
+        given["training"] = TrainConfig(pairing="explicit")
+        return cls(**given | settings)
+
     def for_workspace(self, workspace: Workspace) -> "ExperimentConfig":
         """The same, with what the workspace decides: its target, and the features it was given.
 
@@ -83,7 +101,8 @@ class ExperimentConfig:
             return None
         if self.segment == GIVEN:  # one clip per song, so Mid-30 and HL-30 are the same
             return FeatureConfig(segment=GIVEN, tagger=self.tagger)
-        segments = {"middle": "middle", "highlight": self.segment, "attention": "attention"}
+        attention = self.segment if self.segment.startswith("attention") else "attention"
+        segments = {"middle": "middle", "highlight": self.segment, "attention": attention}
         return FeatureConfig(segment=segments[row.segment], tagger=self.tagger)
 
     def training_of(self, row: Variant) -> TrainConfig:

@@ -191,7 +191,7 @@ def _newest(
     keys = metrics[same].drop_duplicates(["row", "fold", "repeat"], keep="last")["run_id"]
     return {
         name: table[table["run_id"].isin(keys)].sort_values(
-            ["row", "fold"],
+            ["row", "fold", "repeat"],
             key=lambda c: c.map(order) if c.name == "row" else c,
             kind="stable",
             ignore_index=True,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from hitcore import weights
 from hitcore.errors import ParameterError
 from hitcore.features import MEL_PRESETS, MelConfig
 from hitcore.highlights import DEFAULT_METHOD, METHODS
@@ -31,7 +32,8 @@ class FeatureConfig:
     """
 
     segment: str = DEFAULT_METHOD
-    """The highlight method that chooses the clip, or "given"."""
+    """The highlight method that chooses the clip, such as "repetition" or "attention:nam-lf" (the
+    name or file of other weights), or "given"."""
     length_s: float = 30.0
     """Length of the clip in seconds."""
     mel: str = "paper"
@@ -42,9 +44,11 @@ class FeatureConfig:
     """Named weights of the tagger; None for no tags."""
 
     def __post_init__(self) -> None:
-        if self.segment != GIVEN and self.segment not in METHODS:
+        base, _, chosen = self.segment.partition(":")
+        if self.segment not in (GIVEN, *METHODS) and not (base == "attention" and chosen):
             raise ParameterError(
-                f"highlight method {self.segment!r}: one of {', '.join(METHODS)} is expected"
+                f"highlight method {self.segment!r}: one of {', '.join(METHODS)} is expected, or "
+                "attention:WEIGHTS with the name or file of other weights"
             )
         if self.mel not in MEL_PRESETS:
             raise ParameterError(
@@ -67,5 +71,22 @@ class FeatureConfig:
             "config": asdict(self),
             "mel": asdict(self.mel_config),
         }
+        chosen = self.segment.partition(":")[2]
+        if chosen:  # other weights under the same name choose other clips
+            settings["segment_weights"] = _content_of(chosen)
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content_of(name: str) -> str:
+    """A hash of the numbers of named weights, or of those in a file.
+
+    Raises:
+        WeightsError: they are not installed, or damaged.
+    """
+    digest = hashlib.sha256()
+    tensors = weights.load(name).tensors
+    for key in sorted(tensors):
+        digest.update(f"{key}{tensors[key].shape}".encode())
+        digest.update(tensors[key].tobytes())
+    return digest.hexdigest()[:16]
