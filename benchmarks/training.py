@@ -268,7 +268,7 @@ def main() -> None:
     device = options.device
     n_songs, n_epochs, n_in_stack = (150, 3, 30) if options.quick else (1000, 8, 100)
     if device != "cpu":
-        n_in_stack *= 20
+        n_in_stack *= 40
     name = torch.cuda.get_device_name() if device != "cpu" else platform.processor() or "CPU"
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"{name}, {torch.get_num_threads()} threads{load}; torch {torch.__version__}")

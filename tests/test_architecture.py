@@ -25,7 +25,7 @@ ROOMS = """
 LEVEL = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
 BARE_GPU = ("learning", "networks/hitnet.py", "evaluation/metrics.py", "features.py")
 """What runs on a machine that has torch, numpy and scipy alone."""
-BARE_GPU_ALLOWS = {"torch", "numpy", "scipy", "hitcore"}
+BARE_GPU_ALLOWS = {"torch", "triton", "numpy", "scipy", "hitcore"}  # Triton comes with torch
 MAX_LINES, MAX_PAGE_LINES, MAX_FILES = 450, 100, 16
 UNSAFE = (
     "torch.load(",

@@ -1,8 +1,8 @@
 """Running an experiment: plan the runs, take what is not done, in order, to the end.
 
 Runs of one row and fold share their features, so that is the unit of work on a CPU, where several
-processes take units side by side; on a GPU all folds of a row are one stack. Fused rows come last,
-when their parts are there. What is done is not done again.
+processes take units side by side; on a GPU all folds of all rows that share an input are one stack.
+Fused rows come last, when their parts are there. What is done is not done again.
 """
 
 import time
@@ -22,7 +22,7 @@ from hitcore.experiments.data import ExperimentSongs, songs_of
 from hitcore.experiments.ledger import Ledger
 from hitcore.experiments.plan import ExperimentConfig, run_config, run_id_of
 from hitcore.experiments.results import DIVISION, load_results
-from hitcore.experiments.runs import Bench, Run, do_runs
+from hitcore.experiments.runs import Bench, Run, do_runs, stack_key
 from hitcore.experiments.variants import Variant, with_parts
 
 N_TRIES = 3
@@ -124,7 +124,7 @@ def run_experiment(
     rows_here = tuple(row.row for row in variants)
     trained = [run for run in runs if run.row.network != "fusion"]
     fused = [run for run in runs if run.row.network == "fusion"]
-    units = list(_units(trained, whole_rows=chosen.startswith("cuda")))
+    units = list(_units(trained, stacked=chosen.startswith("cuda")))
     if engine == "local" and n_workers == 1:
         for unit in units:
             if not bench.should_stop():
@@ -135,7 +135,7 @@ def run_experiment(
             for unit in units
         ]
         _do_elsewhere(bench, tasks, engine, n_workers, report)
-    for unit in _units(fused, whole_rows=False):
+    for unit in _units(fused, stacked=False):
         if not bench.should_stop():
             _do(bench, unit)
     report.at((), 1.0, "done")
@@ -160,15 +160,15 @@ def run_table1(
 # --- the driver ----------------------------------------------------------------------------------
 
 
-def _units(runs: Sequence[Run], *, whole_rows: bool) -> Iterator[list[Run]]:
-    """Runs that are done together: one by one, or all folds of a row."""
-    if not whole_rows:
+def _units(runs: Sequence[Run], *, stacked: bool) -> Iterator[list[Run]]:
+    """Runs that are done together: one by one, or all of one input, network and loss."""
+    if not stacked:
         yield from ([run] for run in runs)
         return
-    by_row: dict[str, list[Run]] = {}
+    alike: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        by_row.setdefault(run.row.row, []).append(run)
-    yield from by_row.values()
+        alike.setdefault(stack_key(run), []).append(run)
+    yield from alike.values()
 
 
 def _do(bench: Bench, unit: Sequence[Run]) -> None:

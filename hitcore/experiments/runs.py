@@ -1,4 +1,4 @@
-"""One group of runs of a row: train all their grid points at once, choose, measure, write.
+"""Runs that are done together: train all their grid points at once, choose, measure, write.
 
 A run is one row on one fold. Its grid points are members of one stack; the best on the validation
 songs (nDCG@10 %, ties by Kendall) is kept, and its test songs are looked at once, by it alone.
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,15 @@ class Finding:
     """Losses by epoch of the chosen member."""
     result: MemberResult | None = None
     """The chosen member, where one was trained."""
+    data: TrainingData | None = None
+    """What it was trained on."""
 
 
 def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
-    """Make runs of one row that are taken in the ledger, and say there how they ended.
+    """Make runs of one `stack_key` that are taken in the ledger, and say there how they ended.
+
+    Where several rows fail together, each is tried by itself, so that the fault of one costs the
+    others nothing.
 
     Raises:
         DataError: the disk is full or cannot be written; the runs are given back.
@@ -124,6 +130,12 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
             if run not in findings:
                 bench.ledger.give_back(run.run_id, cancelled=bench.ledger.cancelling(run.run_id))
     except HitcoreError as error:
+        open_runs = [run for run in runs if bench.ledger.state(run.run_id) != "done"]
+        rows = dict.fromkeys(run.row.row for run in open_runs)
+        if len(rows) > 1:
+            for row in rows:
+                do_runs(bench, [run for run in open_runs if run.row.row == row])
+            return
         for run in runs:
             bench.ledger.fail(run.run_id, " ".join(str(error).split()))
     except OSError as error:
@@ -136,23 +148,34 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
         raise
 
 
+def stack_key(run: Run) -> tuple[object, ...]:
+    """Equal for runs that can be members of one stack: one input, network shape and loss."""
+    row = run.row
+    if not row.trains:
+        return (run.run_id,)
+    training = repr(run.config.get("training"))
+    return (run.config["features"], row.attributes, row.network, row.tags, training)
+
+
 def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
     """What each run found, or why it alone failed."""
-    row = runs[0].row
-    if row.trains:
-        return _trained(bench, row, runs)
-    make = _fused if row.network == "fusion" else _simple
-    return {run: make(bench, run) for run in runs}
+    if runs[0].row.trains:
+        return _trained(bench, runs)
+    found: dict[Run, Finding | HitcoreError] = {}
+    for run in runs:
+        make = _fused if run.row.network == "fusion" else _simple
+        found[run] = make(bench, run)
+    return found
 
 
 # --- rows that train -----------------------------------------------------------------------------
 
 
-def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
-    """All grid points of all these folds as one stack; empty where it was asked to stop."""
-    data = _data(bench, row)
-    points = bench.config.grid.points(row)
-    members = [_member(bench, run, point) for run in runs for point in points]
+def _trained(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
+    """All grid points of all these runs as one stack; empty where it was asked to stop."""
+    data = _data(bench, runs[0].row)
+    points = {run: bench.config.grid.points(run.row) for run in runs}
+    members = [_member(bench, run, point) for run in runs for point in points[run]]
     stopper = _Stopper(bench, runs)
 
     def show(progress: Progress) -> None:
@@ -162,7 +185,7 @@ def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Findi
     result = fit_stack(
         data,
         members,
-        bench.config.training_of(row),
+        bench.config.training_of(runs[0].row),
         device=bench.device,
         checkpoint_dir=_work_folder(bench.workspace, runs),
         progress=show,
@@ -171,27 +194,29 @@ def _trained(bench: Bench, row: Variant, runs: Sequence[Run]) -> dict[Run, Findi
     if not result.finished:
         return {}
     found: dict[Run, Finding | HitcoreError] = {}
-    for i, run in enumerate(runs):
-        candidates = result.members[i * len(points) : (i + 1) * len(points)]
+    results = iter(result.members)
+    for run in runs:
+        candidates = list(islice(results, len(points[run])))
         valid = _validation(bench, run)
         scored = [valid.scores(candidate.scores) for candidate in candidates]
         n_diverged = sum(one.diverged for one in scored)
         if n_diverged:
             log.warning(
                 "row %s, fold %d: %d of %d grid points diverged and are left out",
-                *(row.row, run.fold, n_diverged, len(points)),
+                *(run.row.row, run.fold, n_diverged, len(candidates)),
             )
         try:
             best = choose(scored)
         except DataError as error:
-            found[run] = DataError(f"row {row.row}, fold {run.fold}: {error}")
+            found[run] = DataError(f"row {run.row.row}, fold {run.fold}: {error}")
             continue
         found[run] = Finding(
             candidates[best].scores.astype(np.float64),
-            asdict(points[best])
+            asdict(points[run][best])
             | {"best_epoch": candidates[best].best_epoch, "n_diverged": n_diverged},
             pd.DataFrame([asdict(record) for record in candidates[best].history]),
             candidates[best],
+            data,
         )
     return found
 
@@ -322,8 +347,8 @@ def _write(bench: Bench, run: Run, finding: Finding, duration_s: float) -> None:
     write_table(_metrics(bench, run, finding, duration_s), unfinished / "metrics.parquet")
     write_table(_predictions(bench, run, finding), unfinished / "predictions.parquet")
     write_table(_history(run, finding), unfinished / "history.parquet")
-    if finding.result is not None:
-        _write_model(bench, run, finding.result, unfinished / "model.safetensors")
+    if finding.result is not None and finding.data is not None:
+        _write_model(bench, run, finding.result, finding.data, unfinished / "model.safetensors")
     write_atomic(unfinished / "config.json", json.dumps(run.config, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
@@ -392,8 +417,9 @@ def _history(run: Run, finding: Finding) -> pd.DataFrame:
     )
 
 
-def _write_model(bench: Bench, run: Run, result: MemberResult, path: Path) -> None:
-    data = _data(bench, run.row)
+def _write_model(
+    bench: Bench, run: Run, result: MemberResult, data: TrainingData, path: Path
+) -> None:
     network = result.network(data, bench.config.training_of(run.row))
     save_model(path, [network], spec_of(bench, run.row, run.run_id, (network.tag_weight,)))
 

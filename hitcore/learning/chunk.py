@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,19 +23,29 @@ from hitcore.learning.batches import (
     stacked_batches,
 )
 from hitcore.learning.choosing import Validation
+from hitcore.learning.devicedata import DeviceData
+from hitcore.learning.fresh import fastest, fresh_stack
+from hitcore.learning.gpu.replay import Recorder, ReplayedEpochs, recorder_for
 from hitcore.learning.listwise import LIST_LOSSES
 from hitcore.learning.losses import in_batch_loss, multi_objective_loss, rating_loss
 from hitcore.learning.optimisers import make_optimiser
 from hitcore.learning.pairs import Naive, PairRule
-from hitcore.learning.settings import Member, TrainConfig, TrainingData, network_of
-from hitcore.learning.stack import Dropout, Normalisation, Stack
-from hitcore.networks.hitnet import LEAK, HitNet, LinearRater, initialise
-from hitcore.networks.mixing import MixKind
+from hitcore.learning.settings import Member, TrainConfig
+from hitcore.learning.stack import Dropout, Stack
 
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 64
 """Songs per step where nothing is trained."""
+
+SONGS_ON_CUDA = 1 << 15
+"""As many on a GPU, over all members."""
+
+PAIRS_AT_ONCE = 1 << 25
+"""Pairs of validation songs, over all members alike, whose losses a GPU finds at once."""
+
+LARGEST_FUSED_BATCH = 64
+"""Songs of a batch whose loss is one kernel; more of them take the plain path."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +62,6 @@ class EpochRecord:
     """nDCG@top of the validation songs; NaN where undefined."""
     learning_rate: float
     """Step size during the epoch."""
-
-
-class DeviceData:
-    """The data on the device, frames before bins."""
-
-    def __init__(self, data: TrainingData, device: torch.device) -> None:
-        self.device = device
-        self.source = data
-        self.y = torch.from_numpy(np.asarray(data.y)).float().to(device)
-        hit_scores = np.asarray(data.hit_scores)
-        self.gain = torch.from_numpy(hit_scores / max(hit_scores.max(), 1e-300)).float().to(device)
-        self.mel = None if data.mel is None else _frames_first(torch.as_tensor(data.mel), device)
-        self.tags = None if data.tags is None else torch.as_tensor(data.tags).float().to(device)
-        self._statistics: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
-
-    def statistics(self, name: str, songs: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Mean and 1/deviation of each feature over some songs; 1 where it does not vary."""
-        key = (name, songs.tobytes())
-        if key not in self._statistics:
-            features = self.mel if name == "mel" else self.tags
-            assert features is not None
-            self._statistics[key] = _moments(features, torch.from_numpy(songs).to(self.device))
-        return self._statistics[key]
 
 
 class Chunk:
@@ -98,7 +86,11 @@ class Chunk:
         self.numbers, self.members = list(numbers), list(members)
         self.data, self.rules, self.config = data, rules, config
         self.device = data.device
-        self.stack = self._fresh_stack(self.config.precision)
+        self._fused = fastest(self.device) is not Stack
+        # Plain steps on a GPU draw from generators, which a recording would not move on.
+        replays = self._fused or self.device.type == "cpu"
+        self._record = recorder_for(self.device) if replays else None
+        self.stack = fresh_stack(self.members, data, config, config.precision)
         self.optimiser = make_optimiser(config.optimiser, self.stack.parameters)
         self.best = {name: value.clone() for name, value in self.stack.parameters.items()}
         n = len(members)
@@ -111,6 +103,8 @@ class Chunk:
         self.diverged = [False] * n
         self.history: list[list[EpochRecord]] = [[] for _ in members]
         self._validations: dict[Member, Validation] = {}
+        self._valid_masks: dict[tuple[int, bytes], Tensor] = {}
+        self._dropped: Any = None
         self._regroup()
 
     # --- the course of training -------------------------------------------------------------------
@@ -130,7 +124,7 @@ class Chunk:
         train_loss = self._train(after_step)
         valid_loss, standing = self._validate()
         finite = self._finite()
-        going = []
+        going, improved = [], []
         for place, number in enumerate(self.alive):
             record = EpochRecord(
                 self.epoch,
@@ -149,63 +143,97 @@ class Chunk:
                 )
                 continue
             self.history[number].append(record)
-            self._judge(number, place, record, standing[place])
+            if self._judge(number, record, standing[place]):
+                improved.append(place)
             if self.epoch - self.best_epoch[number] < self.config.patience:
                 going.append(place)
+        if improved:
+            numbers = [self.alive[place] for place in improved]
+            for name, parameter in self.stack.parameters.items():
+                self.best[name][numbers] = parameter.detach()[improved]
         self._keep(going)
 
-    def _judge(
-        self, number: int, place: int, record: EpochRecord, standing: tuple[float, float]
-    ) -> None:
-        """Keep the weights if they are the best yet; slow down if the loss stands still."""
+    def _judge(self, number: int, record: EpochRecord, standing: tuple[float, float]) -> bool:
+        """Whether this epoch is the best yet; slow down if the loss stands still."""
         by_ndcg = self.config.best_by == "ndcg" and not np.isnan(record.valid_ndcg)
         value = list(standing) if by_ndcg else [-record.valid_loss]
-        if value > self.best_value[number]:
+        best = value > self.best_value[number]
+        if best:
             self.best_value[number], self.best_epoch[number] = value, record.epoch
-            for name, parameter in self.stack.parameters.items():
-                self.best[name][number] = parameter.detach()[place]
         if record.valid_loss < self.lowest_loss[number]:
             self.lowest_loss[number] = record.valid_loss
         else:
             self.rate[number] *= self.config.lr_decay
+        return best
 
     def _train(self, after_step: Callable[[int], None]) -> list[float]:
         members, config = self._living(), self.config
-        explicit = config.pairing == "explicit"
         batches = stacked_batches(
             [
                 epoch_batches(m, self.rules.over_training(m), self.epoch, config)
                 for m in self._leaders
             ],
-            explicit,
+            config.pairing == "explicit",
             self.device,
         )
-        dropped = Dropout(config.dropout, dropout_seeds(members, self.epoch), self.device)
+        active = (batches >= 0).any(dim=2)[:, self.stack.groups].float()
         rate = torch.tensor([self.rate[n] for n in self.alive], device=self.device)
-        total = torch.zeros(len(members), device=self.device)
-        for parameter in self.stack.parameters.values():
-            parameter.requires_grad_()
-        for songs in batches:
-            present = songs >= 0
-            scores = self._scores(songs, dropped)
-            mine = songs[self.stack.groups]
-            loss = self._pair_loss(scores, mine) if explicit else self._batch_loss(scores, mine)
-            for parameter in self.stack.parameters.values():
-                parameter.grad = None
-            loss.sum().backward()  # type: ignore[no-untyped-call]
-            active = present.any(dim=1)[self.stack.groups].float()
-            self.optimiser.step(self.stack.parameters, rate, active)
-            total += loss.detach() * active
-            after_step(len(members) * songs.shape[1])
-        n_steps = (batches >= 0).any(dim=2).sum(dim=0)[self.stack.groups]
-        return [float(value) for value in total / n_steps]
+        seeds = dropout_seeds(members, self.epoch)
+        for leaf in self.stack.leaves().values():
+            leaf.requires_grad_()
+        n_songs = len(members) * batches.shape[2]
+        if not self._fused:
+            self._dropped = Dropout(config.dropout, seeds, self.device)
+        if self._record is None:
+            total = torch.zeros(len(members), device=self.device)
+            for songs, moved in zip(batches, active, strict=True):
+                self._step(songs, moved, total, rate, self._dropped)
+                after_step(n_songs)
+        else:
+            keys = torch.tensor(seeds, device=self.device)
+            total = self._replayed(self._record).run(
+                batches, active, rate, keys, lambda n_steps: after_step(n_steps * n_songs)
+            )
+        mean: list[float] = (total / active.sum(dim=0)).tolist()
+        return mean
 
-    def _scores(self, songs: Tensor, dropped: Callable[[Tensor], Tensor]) -> Tensor:
-        """Scores of each group's songs `(n_groups, n_songs)` for each member: `(K, n_songs)`."""
-        known = songs.clamp(min=0)
-        mel = None if self.stack.audio is None or self.data.mel is None else self.data.mel[known]
-        tags = None if self.stack.tag is None or self.data.tags is None else self.data.tags[known]
-        return self.stack.scores(mel, tags, dropped)
+    def _replayed(self, record: Recorder) -> ReplayedEpochs:
+        """The recorded step of the members as they are now."""
+        if self._epochs is None:
+            epochs = ReplayedEpochs(
+                lambda songs, active, total: self._step(
+                    songs, active, total, epochs.rate, self._dropped
+                ),
+                record,
+                len(self.alive),
+                self.device,
+            )
+            self._epochs = epochs
+            if self._fused:
+                from hitcore.learning.gpu.launches import Draws
+
+                self._dropped = Draws(epochs.keys, self.device, self.config.dropout, epochs.at)
+        return self._epochs
+
+    def _step(
+        self,
+        songs: Tensor,
+        active: Tensor,
+        total: Tensor,
+        rate: Tensor,
+        dropped: Any,
+    ) -> None:
+        """Scores, losses, gradients; the parameters move, and the losses are added to total."""
+        scores = self.stack.scores_of(self.data, songs, dropped)
+        mine = songs[self.stack.groups]
+        explicit = self.config.pairing == "explicit"
+        loss = self._pair_loss(scores, mine) if explicit else self._batch_loss(scores, mine)
+        leaves = self.stack.leaves()
+        for leaf in leaves.values():
+            leaf.grad = None
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(self.stack.parameters, rate, active, leaves)
+        total += loss.detach() * active
 
     def _batch_loss(self, scores: Tensor, songs: Tensor) -> Tensor:
         known, weight = songs.clamp(min=0), (songs >= 0).float()
@@ -215,9 +243,11 @@ class Chunk:
             ranked = self._list_loss(scores, y, self.data.gain[known], weight)
             return (1 - self._rank_weight) * rated + self._rank_weight * ranked
         permitted = self._pairs.in_batch(songs)
-        return in_batch_loss(
-            scores, self.data.y[known] / self._unit, permitted, self._margin, self._rank_weight
-        )
+        y = self.data.y[known] / self._unit
+        of_batch: Callable[..., Tensor] = in_batch_loss
+        if self._fused and songs.shape[1] <= LARGEST_FUSED_BATCH:
+            from hitcore.learning.gpu.fused import batch_loss as of_batch
+        return of_batch(scores, y, permitted, self._margin, self._rank_weight)
 
     def _list_loss(self, scores: Tensor, y: Tensor, gain: Tensor, weight: Tensor) -> Tensor:
         loss = LIST_LOSSES[self.config.objective]
@@ -237,37 +267,59 @@ class Chunk:
         songs = [torch.from_numpy(m.songs["valid"]).to(self.device) for m in self._leaders]
         padded = torch.nn.utils.rnn.pad_sequence(songs, batch_first=True, padding_value=-1)
         scores = self.score(padded)
-        losses, standings = [], []
-        for place, (member, group) in enumerate(
-            zip(self._living(), self.stack.groups.tolist(), strict=True)
-        ):
-            mine = scores[place, : len(songs[group])]
-            y = self.data.y[songs[group]] / self.stack.unit[place]
-            losses.append(float(self._valid_loss(member, mine, y, songs[group])))
-            said = self._validation(member).scores_of_valid(mine.cpu().numpy())
-            standings.append(said.standing())
-        return losses, standings
+        groups = self.stack.groups.tolist()
+        losses = torch.empty(len(self.alive), device=self.device)
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for place, (member, group) in enumerate(zip(self._living(), groups, strict=True)):
+            w = member.effective_rank_weight
+            # On a CPU each member by itself: what is alike does not fit into its caches.
+            key = (group, member.sampler, w > 0) if self.device.type != "cpu" else (place,)
+            alike.setdefault(key, []).append(place)
+        for places in alike.values():
+            mine = songs[groups[places[0]]]
+            at_once = max(1, PAIRS_AT_ONCE // len(mine) ** 2)
+            for start in range(0, len(places), at_once):
+                part = places[start : start + at_once]
+                losses[part] = self._valid_loss(part, scores[part, : len(mine)], mine)
+        together = scores.cpu().numpy()
+        standings = [
+            self._validation(member).scores_of_valid(mine[: len(songs[group])]).standing()
+            for member, mine, group in zip(self._living(), together, groups, strict=True)
+        ]
+        return losses.tolist(), standings
 
-    def _valid_loss(self, member: Member, scores: Tensor, y: Tensor, songs: Tensor) -> Tensor:
+    def _valid_loss(self, places: list[int], scores: Tensor, songs: Tensor) -> Tensor:
         """Rating over all validation songs, ranking over their permitted pairs (any, if none).
 
-        Lists are as long as in training, so that the two losses can be compared.
+        Of members with the same validation songs, the same sampler and all with or without a
+        ranking part: `(n_places,)`. Lists are as long as in training, so that the two losses can be
+        compared.
         """
-        w = member.effective_rank_weight
+        first, w = self.members[self.alive[places[0]]], self._rank_weight[places]
+        y = self.data.y[songs] / self._unit[places]
         loss = (1 - w) * rating_loss(scores, y)
-        if w == 0:
+        if first.effective_rank_weight == 0:
             return loss
         if self.config.objective != "pairwise":
-            places = lists_of(len(songs), self.config.batch_size, member.seed).to(self.device)
-            known, weight = places.clamp(min=0), (places >= 0).float()
-            gain = self.data.gain[songs]
-            of_lists = self._list_loss(scores[known], y[known], gain[known], weight)
-            return loss + w * of_lists.mean()
-        permitted = self.rules.over_data(member).in_batch(songs)
-        if not bool(permitted.any()):
-            any_two: PairRule = Naive(self.data.source.n_songs)
-            permitted = any_two.in_batch(songs)
-        return loss + w * in_batch_loss(scores, y, permitted, member.margin, 1.0, ties="both")
+            lists = lists_of(len(songs), self.config.batch_size, first.seed).to(self.device)
+            known, present = lists.clamp(min=0), (lists >= 0).float()
+            gain = self.data.gain[songs][known].expand(len(places), -1, -1)
+            present = present.expand_as(gain)
+            return loss + w * self._list_loss(scores[:, known], y[:, known], gain, present).mean(-1)
+        margin, permitted = self._margin[places], self._valid_pairs(first, songs)
+        return loss + w * in_batch_loss(scores, y, permitted, margin, 1.0, ties="both")
+
+    def _valid_pairs(self, member: Member, songs: Tensor) -> Tensor:
+        """The mask of a member's validation songs; it is the same in every epoch."""
+        rule = self.rules.over_data(member)
+        key = (id(rule), member.songs["valid"].tobytes())
+        if key not in self._valid_masks:
+            permitted = rule.in_batch(songs)
+            if not bool(permitted.any()):
+                any_two: PairRule = Naive(self.data.source.n_songs)
+                permitted = any_two.in_batch(songs)
+            self._valid_masks[key] = permitted
+        return self._valid_masks[key]
 
     def _validation(self, member: Member) -> Validation:
         """All that choosing a member's epoch may see."""
@@ -279,8 +331,13 @@ class Chunk:
     @torch.no_grad()
     def score(self, songs: Tensor) -> Tensor:
         """Scores without dropout, a few songs at a time: `(n_groups, n)` to `(K, n)`."""
-        parts = torch.split(songs, ROWS_AT_ONCE, dim=1)
-        return torch.cat([self._scores(part, lambda x: x) for part in parts], dim=1)
+        at_once = ROWS_AT_ONCE
+        if self.device.type == "cuda":  # few large passes, whatever the number of members
+            at_once = max(at_once, SONGS_ON_CUDA // max(len(self.stack), 1))
+        parts = torch.split(songs, at_once, dim=1)
+        return torch.cat(
+            [self.stack.scores_of(self.data, part, lambda x: x) for part in parts], dim=1
+        )
 
     def outcome(self) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """Scores of all songs `(n_members, n_songs)`, and the weights, both of the best epochs.
@@ -288,8 +345,9 @@ class Chunk:
         The scores are those of the exported weights, so in single precision whatever trained
         them; NaN for members without one whole epoch.
         """
-        self.stack = self._fresh_stack("float32")
+        self.stack = fresh_stack(self.members, self.data, self.config, "float32")
         self.stack.parameters = {name: value.clone() for name, value in self.best.items()}
+        self.stack.refresh()
         n_groups = int(self.stack.groups.max()) + 1
         songs = torch.arange(self.data.source.n_songs, device=self.device)
         trained = torch.tensor(self.best_epoch, device=self.device) > 0
@@ -318,6 +376,7 @@ class Chunk:
         self.history = [[EpochRecord(**record) for record in one] for one in saved.state["history"]]
         self.stack.keep(torch.tensor(self.alive, dtype=torch.long, device=self.device))
         self.stack.parameters = self._part(saved, "weights.")
+        self.stack.refresh()
         self.optimiser.state = self._part(saved, "optimiser.")
         self.best = self._part(saved, "best.")
         self._regroup()
@@ -346,6 +405,7 @@ class Chunk:
 
     def _regroup(self) -> None:
         """What depends on who is still being trained."""
+        self._epochs: ReplayedEpochs | None = None
         members = self._living()
         if not members:
             return
@@ -366,85 +426,9 @@ class Chunk:
         for values in (self.stack.parameters, self.optimiser.state):
             for value in values.values():
                 fine &= torch.isfinite(value.detach()).view(len(fine), -1).all(dim=1)
-        return [bool(value) for value in fine]
-
-    def _fresh_stack(self, precision: str) -> Stack:
-        units = [self._unit_of(member) for member in self.members]
-        networks = [self._network(m, unit) for m, unit in zip(self.members, units, strict=True)]
-        keys = [group_key(member, self.config) for member in self.members]
-        order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-        groups = [order[key] for key in keys]
-        if precision == "auto":
-            precision = "bfloat16" if self.device.type == "cuda" else "float32"
-        return Stack(
-            networks,
-            groups,
-            self._normalisation("mel") if networks[0].audio is not None else None,
-            self._normalisation("tags") if networks[0].tag is not None else None,
-            torch.tensor(units, device=self.device),
-            self.device,
-            getattr(torch, precision),
-        )
-
-    def _network(self, member: Member, unit: float) -> HitNet:
-        network = initialise(network_of(member, self.data.source, self.config), member.seed)
-        if self.config.centre_output:
-            _start_from(network, float(self._truth(member).mean()) / unit)
-        return network
-
-    def _unit_of(self, member: Member) -> float:
-        return float(self._truth(member).std()) if self.config.standardise else 1.0
-
-    def _truth(self, member: Member) -> NDArray[np.float64]:
-        return np.asarray(self.data.source.y, np.float64)[member.songs["train"]]
-
-    def _normalisation(self, name: str) -> Normalisation:
-        moments = [self.data.statistics(name, m.songs["train"]) for m in self.members]
-        mean, scale = (torch.stack(values) for values in zip(*moments, strict=True))
-        if not self.config.standardise:
-            mean, scale = torch.zeros_like(mean), torch.ones_like(scale)
-        return Normalisation(mean, scale)
+        finite: list[bool] = fine.tolist()
+        return finite
 
 
 _PLAIN = ("alive", "epoch", "rate", "lowest_loss", "best_value", "best_epoch", "diverged")
 """Attributes of a chunk that a checkpoint keeps as they are."""
-
-
-def _start_from(network: HitNet, mean: float) -> None:
-    """Set the last biases so that the mixed score of nothing is the mean of y."""
-    before_leak = mean if mean > 0 else mean / LEAK
-    with torch.no_grad():
-        if isinstance(network.audio, LinearRater):
-            network.audio.conv1.bias.fill_(mean)  # type: ignore[union-attr]
-        elif network.audio is not None:
-            network.audio.get_submodule("conv5").bias.fill_(before_leak)  # type: ignore
-        alone = network.audio is None or network.mix is MixKind.CONVEX
-        if network.tag is not None and alone:
-            network.tag.dense4.bias.fill_(before_leak)
-
-
-def _frames_first(mel: Tensor, device: torch.device) -> Tensor:
-    """`(n_songs, n_frames, n_mels)` on the device, in the precision it came in."""
-    dtype = torch.float16 if mel.dtype == torch.float16 else torch.float32
-    n_songs, n_mels, n_frames = mel.shape
-    turned = torch.empty(n_songs, n_frames, n_mels, dtype=dtype, device=device)
-    for start in range(0, n_songs, 256):
-        turned[start : start + 256] = mel[start : start + 256].to(device).mT
-    return turned
-
-
-def _moments(features: Tensor, songs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and 1/deviation of the last dimension over some songs, in double precision."""
-    n_features = features.shape[-1]
-    total = torch.zeros(2, n_features, dtype=torch.float64, device=features.device)
-    n_rows = 0
-    for part in torch.split(songs, 256):
-        rows = features[part].float().view(-1, n_features)
-        offset = features[songs[0]].float().view(-1, n_features)[0]
-        rows = rows - offset
-        total += torch.stack([rows.sum(0), rows.square().sum(0)])
-        n_rows += len(rows)
-    mean = total[0] / n_rows
-    deviation = (total[1] / n_rows - mean.square()).clamp(min=0).sqrt()
-    scale = torch.where(deviation > 1e-6, 1 / deviation.clamp(min=1e-6), 1.0)
-    return (mean + offset).float(), scale.float()

@@ -20,16 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hitcore.checkpoints import (
-    Checkpoint,
-    drop_checkpoint,
-    read_checkpoints,
-    write_checkpoint,
-)
+from hitcore.checkpoints import Checkpoint, drop_checkpoint, read_checkpoints
 from hitcore.devices import torch_device
 from hitcore.errors import EngineError
 from hitcore.learning.batches import Rules, group_key
-from hitcore.learning.chunk import Chunk, DeviceData, EpochRecord
+from hitcore.learning.chunk import Chunk, EpochRecord
+from hitcore.learning.devicedata import DeviceData
+from hitcore.learning.keeping import Keeper
 from hitcore.learning.settings import (
     Member,
     TrainConfig,
@@ -217,7 +214,8 @@ class _Trainer:
         saved: list[Checkpoint] = []
         if self.folder is not None:
             self.fingerprint = fingerprint_of(self.source, self.members, self.config)
-            saved = read_checkpoints(self.folder, self.fingerprint)
+            saved = _apart(read_checkpoints(self.folder, self.fingerprint))
+        self.keeper = Keeper(self.folder, self.fingerprint)
         self.data = self._load()
         known = {number for one in saved for number in one.members}
         rest = [number for number in range(len(self.members)) if number not in known]
@@ -228,7 +226,8 @@ class _Trainer:
             try:
                 self._run_chunk(numbers, state)
             except torch.OutOfMemoryError as error:
-                queue = [(half, None) for half in self._halves(numbers, error)] + queue
+                queue = self._halves(numbers, error) + queue
+        self.keeper.close()
         return StackResult(
             tuple(self.results[number] for number in range(len(self.members))),
             not self.stopped,
@@ -252,7 +251,7 @@ class _Trainer:
             self.stopped = self._asked_to_stop()
             due = time.monotonic() - self._saved >= self.config.checkpoint_interval_s
             if due or chunk.ended or self.stopped:
-                self._save(chunk)
+                self._save(chunk, wait=chunk.ended or self.stopped)
             self._show(chunk)
         scores, weights = chunk.outcome()
         for place, number in enumerate(numbers):
@@ -332,24 +331,30 @@ class _Trainer:
         per_row = n_frames * (FLOATS_PER_FRAME * (member.audio != "linear") + 3 * n_mels) + 1000
         return 4 * (rows * per_row + FLOATS_PER_MEMBER)
 
-    def _halves(self, numbers: list[int], error: Exception) -> list[list[int]]:
+    def _halves(
+        self, numbers: list[int], error: Exception
+    ) -> list[tuple[list[int], Checkpoint | None]]:
+        """Two chunks in place of one that does not fit, from where it stood when last saved."""
         if len(numbers) == 1:
             raise EngineError(
                 f"one member does not fit on {self.device}: lower batch_size, or take device cpu"
             ) from error
-        if self.folder is not None:
-            drop_checkpoint(self.folder, numbers)
+        error.__traceback__ = None  # it holds the chunk, and with it the memory
         torch.cuda.empty_cache()
         self.message = f"{len(numbers)} members do not fit on {self.device}: trained in two halves"
         log.warning(self.message)
+        halves = self.keeper.halves(numbers)
+        if halves is not None:
+            return [(half.members, half) for half in halves]
+        if self.folder is not None:
+            drop_checkpoint(self.folder, numbers)
         middle = len(numbers) // 2
-        return [numbers[:middle], numbers[middle:]]
+        return [(numbers[:middle], None), (numbers[middle:], None)]
 
     # --- telling and keeping ----------------------------------------------------------------------
 
-    def _save(self, chunk: Chunk) -> None:
-        if self.folder is not None:
-            write_checkpoint(self.folder, self.fingerprint, chunk.checkpoint())
+    def _save(self, chunk: Chunk, *, wait: bool) -> None:
+        if self.folder is not None and self.keeper.offer(chunk.checkpoint(), wait=wait):
             self._saved = time.monotonic()
 
     def _after_step(self, chunk: Chunk, n_songs: int) -> None:
@@ -410,6 +415,17 @@ class _Trainer:
 
     def _speed(self) -> float:
         return self._songs_here / max(self._training_s, 1e-9)
+
+
+def _apart(saved: list[Checkpoint]) -> list[Checkpoint]:
+    """Checkpoints without a member in common, the smaller first: a stack may have been halved."""
+    kept: list[Checkpoint] = []
+    known: set[int] = set()
+    for one in sorted(saved, key=lambda one: len(one.members)):
+        if not known & set(one.members):
+            kept.append(one)
+            known |= set(one.members)
+    return sorted(kept, key=lambda one: one.members)
 
 
 def _free_memory(device: torch.device) -> float:

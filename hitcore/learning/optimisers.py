@@ -1,5 +1,8 @@
 """Adagrad and Adam over a stack, each member with its own step size.
 
+Gradients are those of `leaves`: the parameters themselves, or a fused stack's copies of them in the
+precision of its products, which the step renews (on a GPU, in one kernel for each parameter).
+
 A member without a loss in a step (it has fewer songs than others, so its epoch has ended) is not
 moved by it: under Adagrad a gradient of 0 changes nothing, under Adam its averages stand still.
 """
@@ -23,8 +26,20 @@ class Adagrad:
         }
 
     @torch.no_grad()
-    def step(self, parameters: dict[str, Tensor], rate: Tensor, active: Tensor) -> None:
+    def step(
+        self,
+        parameters: dict[str, Tensor],
+        rate: Tensor,
+        active: Tensor,
+        leaves: dict[str, Tensor] | None = None,
+    ) -> None:
         """Move every parameter against its gradient, in place."""
+        if leaves is not None and rate.is_cuda:
+            from hitcore.learning.gpu.launches import adagrad_step
+
+            for name, value in parameters.items():
+                adagrad_step(value, self.state[f"sum.{name}"], leaves[name], rate)
+            return
         for name, value in parameters.items():
             gradient, total = value.grad, self.state[f"sum.{name}"]
             assert gradient is not None
@@ -45,12 +60,26 @@ class Adam:
             self.state[f"square.{name}"] = torch.zeros_like(value)
 
     @torch.no_grad()
-    def step(self, parameters: dict[str, Tensor], rate: Tensor, active: Tensor) -> None:
+    def step(
+        self,
+        parameters: dict[str, Tensor],
+        rate: Tensor,
+        active: Tensor,
+        leaves: dict[str, Tensor] | None = None,
+    ) -> None:
         """Move every parameter against its gradient, in place."""
         n_steps = self.state["n_steps"].add_(active)
         at_least_one = n_steps.clamp(min=1)
         size = active * rate / (1 - self.beta1**at_least_one)
         unbiased = (1 - self.beta2**at_least_one).sqrt()
+        if leaves is not None and rate.is_cuda:
+            from hitcore.learning.gpu.launches import adam_step
+
+            constants = self.beta1, self.beta2, self.epsilon
+            for name, value in parameters.items():
+                moments = self.state[f"mean.{name}"], self.state[f"square.{name}"]
+                adam_step(value, moments, leaves[name], size, unbiased, active, constants)
+            return
         for name, value in parameters.items():
             gradient = value.grad
             assert gradient is not None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from torch.nn import functional
 
 from hitcore.networks.hitnet import LEAK, HitNet, InceptionCNN, LinearRater, leaky
 from hitcore.networks.mixing import mixed_score
+
+if TYPE_CHECKING:
+    from hitcore.learning.devicedata import DeviceData
 
 BRANCHES = {"conv1": 0, "conv1_8": 2, "conv1_16": 6}
 """First convolutions and the frames of zero padding that each has at either end."""
@@ -84,6 +87,7 @@ class Stack:
             name: _to_stack(torch.stack([state[name] for state in states])).to(device)
             for name in states[0]
         }
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -98,6 +102,14 @@ class Stack:
         self.mel = self.mel and self.mel.take(members)
         self.tags = self.tags and self.tags.take(members)
         self.unit = self.unit[members]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make anew what is kept beside the parameters, after those were replaced."""
+
+    def leaves(self) -> dict[str, Tensor]:
+        """What gradients are taken of: here the parameters themselves."""
+        return self.parameters
 
     def _regroup(self, groups: Tensor) -> None:
         self.groups = groups
@@ -142,6 +154,20 @@ class Stack:
         """
         audio = None if self.audio is None or mel is None else self._audio_scores(mel, dropped)
         tag = None if self.tag is None or tags is None else self._tag_scores(tags, dropped)
+        return self._together(audio, tag)
+
+    def scores_of(self, data: DeviceData, songs: Tensor, dropped: Any) -> Tensor:
+        """As `scores`, of songs by their positions in the data, below 0 where there is none.
+
+        Shape:
+            songs `(n_groups, n_songs)`; result `(K, n_songs)`.
+        """
+        known = songs.clamp(min=0)
+        mel = None if self.audio is None else data.mel_of(known)
+        tags = None if self.tag is None or data.tags is None else data.tags[known]
+        return self.scores(mel, tags, dropped)
+
+    def _together(self, audio: Tensor | None, tag: Tensor | None) -> Tensor:
         if audio is None or tag is None:
             score = audio if audio is not None else tag
             assert score is not None
