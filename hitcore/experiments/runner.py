@@ -18,11 +18,12 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.devices import torch_device
 from hitcore.engines import map_songs
 from hitcore.errors import DataError
+from hitcore.experiments.bench import Bench, Run, stack_key
 from hitcore.experiments.data import ExperimentSongs, songs_of
 from hitcore.experiments.ledger import Ledger
 from hitcore.experiments.plan import ExperimentConfig, run_config, run_id_of
 from hitcore.experiments.results import DIVISION, load_results
-from hitcore.experiments.runs import Bench, Run, do_runs, stack_key
+from hitcore.experiments.runs import do_runs
 from hitcore.experiments.variants import Variant, with_parts
 
 N_TRIES = 3

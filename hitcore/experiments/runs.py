@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,14 +29,12 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, HitcoreError, UndefinedMetricWarning
 from hitcore.evaluation.metrics import evaluate
 from hitcore.experiments.baselines import RULES, BaselineInputs
+from hitcore.experiments.bench import Bench, Run, Stopper
 from hitcore.experiments.data import (
-    ExperimentSongs,
     features_of_songs,
     tag_names,
     training_data,
 )
-from hitcore.experiments.ledger import Ledger
-from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.results import write_table
 from hitcore.experiments.variants import GridPoint, Variant
 from hitcore.featurestore import FeatureConfig
@@ -58,35 +56,6 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 NETWORK_CLASSES = {"cnn": "HitCNN", "inception": "InceptionCNN", "linear": "LinearRater"}
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One row on one fold."""
-
-    run_id: str
-    """The hash of its configuration."""
-    row: Variant
-    """What is run."""
-    fold: int
-    """On which fold."""
-    repeat: int
-    """The number of its seed of training, from 0."""
-    config: dict[str, Any]
-    """What the id is the hash of."""
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """Where and on what runs are made."""
-
-    workspace: Workspace
-    songs: ExperimentSongs
-    config: ExperimentConfig
-    ledger: Ledger
-    device: str = "cpu"
-    should_stop: Callable[[], bool] = lambda: False
-    on_progress: Callable[[Sequence[Run], float, str], None] = lambda runs, fraction, text: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +117,6 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
         raise
 
 
-def stack_key(run: Run) -> tuple[object, ...]:
-    """Equal for runs that can be members of one stack: one input, network shape and loss."""
-    row = run.row
-    if not row.trains:
-        return (run.run_id,)
-    training = repr(run.config.get("training"))
-    return (run.config["features"], row.attributes, row.network, row.tags, training)
-
-
 def _findings(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreError]:
     """What each run found, or why it alone failed."""
     if runs[0].row.trains:
@@ -176,7 +136,7 @@ def _trained(bench: Bench, runs: Sequence[Run]) -> dict[Run, Finding | HitcoreEr
     data = _data(bench, runs[0].row)
     points = {run: bench.config.grid.points(run.row) for run in runs}
     members = [_member(bench, run, point) for run in runs for point in points[run]]
-    stopper = _Stopper(bench, runs)
+    stopper = Stopper(bench, runs)
 
     def show(progress: Progress) -> None:
         text = progress.message or f"epoch {progress.epoch}"
@@ -259,26 +219,6 @@ def seed_of(seed: int, fold: int, repeat: int) -> int:
         (2003, 1002003)
     """
     return repeat * 1_000_000 + seed * 1000 + fold
-
-
-class _Stopper:
-    """Whether to stop: asked by the caller, or cancelled in the ledger (looked up now and then)."""
-
-    INTERVAL_S = 1.0
-
-    def __init__(self, bench: Bench, runs: Sequence[Run]) -> None:
-        self._bench, self._runs = bench, runs
-        self._next = 0.0
-        self._answer = False
-
-    def __call__(self) -> bool:
-        if self._bench.should_stop():
-            return True
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + self.INTERVAL_S
-            self._answer = any(self._bench.ledger.cancelling(run.run_id) for run in self._runs)
-        return self._answer
 
 
 # --- rows that do not ----------------------------------------------------------------------------

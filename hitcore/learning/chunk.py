@@ -105,6 +105,7 @@ class Chunk:
         self._validations: dict[Member, Validation] = {}
         self._valid_masks: dict[tuple[int, bytes], Tensor] = {}
         self._dropped: Any = None
+        self._epochs: ReplayedEpochs | None = None
         self._regroup()
 
     # --- the course of training -------------------------------------------------------------------
@@ -200,7 +201,7 @@ class Chunk:
     def _replayed(self, record: Recorder) -> ReplayedEpochs:
         """The recorded step of the members as they are now."""
         if self._epochs is None:
-            epochs = ReplayedEpochs(
+            epochs: ReplayedEpochs = ReplayedEpochs(
                 lambda songs, active, total: self._step(
                     songs, active, total, epochs.rate, self._dropped
                 ),
@@ -405,7 +406,7 @@ class Chunk:
 
     def _regroup(self) -> None:
         """What depends on who is still being trained."""
-        self._epochs: ReplayedEpochs | None = None
+        self._epochs = None
         members = self._living()
         if not members:
             return

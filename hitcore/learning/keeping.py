@@ -49,7 +49,7 @@ class Keeper:
         copy = {name: value.detach().clone() for name, value in checkpoint.tensors.items()}
         ready = None
         if any(value.is_cuda for value in copy.values()):
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
         mine = Checkpoint(list(checkpoint.members), copy, checkpoint.state)
         self._writing = self._thread.submit(self._write, mine, ready)
@@ -66,7 +66,8 @@ class Keeper:
         assert self.folder is not None, "without a folder nothing is offered"
         tensors = checkpoint.tensors
         if ready is not None:  # on a stream of its own, so that the training does not wait
-            with torch.cuda.stream(torch.cuda.Stream()):
+            aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            with torch.cuda.stream(aside):
                 torch.cuda.current_stream().wait_event(ready)
                 tensors = {name: value.cpu() for name, value in tensors.items()}
         here = Checkpoint(checkpoint.members, tensors, checkpoint.state)

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """A stack whose small steps are fused kernels: the same networks, several times as fast on a GPU.
 
 Between two products of the plain stack stand up to eight passes over its activations; here they
@@ -108,7 +109,8 @@ class FusedStack(Stack):
         y = torch.bmm(y, self.operands["audio.conv4.weight"])
         last = self._layer("audio.conv5")
         frames = _Head.apply(y, self.operands["audio.conv4.bias"], *last, draws, 2)
-        return frames.view(len(self), n_songs, -1).mean(dim=-1)
+        score: Tensor = frames.view(len(self), n_songs, -1).mean(dim=-1)
+        return score
 
     def _first(self, data: Any, songs: Tensor, draws: Draws) -> tuple[Tensor, int]:
         """The first convolution, pooled: `(K, n_songs · n_frames, 32)`, and n_frames."""
@@ -118,7 +120,7 @@ class FusedStack(Stack):
         windows = song_windows(data.mel, songs, self.mel, self._first_of, kernel, weight.dtype)
         n_frames = data.mel.shape[1] - kernel + 1
         layout = self._layout(songs.shape[1] * n_frames, bias.shape[-1])
-        y: Tensor = _FirstConvolution.apply(windows, weight, bias, layout, n_frames, draws.none())  # type: ignore[no-untyped-call]
+        y: Tensor = _FirstConvolution.apply(windows, weight, bias, layout, n_frames, draws.none())
         return y, n_frames // 2
 
     def _layer(self, name: str) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, import-not-found"
 """The small steps of a stack's network as single passes over memory, in Triton.
 
 On a GPU the products of a step take less time than what stands between them: bias, leaky ReLU,

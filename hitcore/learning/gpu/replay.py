@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,7 +141,7 @@ class ReplayedEpochs:
             for _ in range(n_steps):
                 self._one()
             return
-        aside = torch.cuda.Stream(self._device)
+        aside: Any = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(aside):
             for _ in range(n_steps):
