@@ -1,9 +1,10 @@
 """Thousands of damaged sound files of every kind: decoded or refused, and nothing else.
 
-    python benchmarks/fuzz_audio.py                     5,000 files, a few minutes
+    python benchmarks/fuzz_audio.py                     10,000 files, a few minutes
     python benchmarks/fuzz_audio.py --count 200 --json  the short form that the tests run
 
-Real files are made by encoding a synthesised melody with libsndfile and FFmpeg; each is then
+Real files of every container that is read, chained and joined ones and headers of totals that lie
+among them, are made by encoding a synthesised melody with libsndfile and FFmpeg; each is then
 mutated (seeded): bits flipped, bytes overwritten, cut, spliced with another kind, header fields
 set to extremes, runs repeated or removed; most damaged Ogg pages get a checksum that fits, or
 their decoders would never see the damage. Every mutant goes through `hitcore.audio.decode`. What
@@ -28,8 +29,10 @@ sys.path.insert(0, str(ROOT))
 
 from hitcore.audio import DecodeLimits, decode  # noqa: E402
 from hitcore.errors import AudioError  # noqa: E402
+from tests.audio.making import MORE_KINDS, emptied, lying, mp3, of_kind, stripped  # noqa: E402
 from tests.sounds import KINDS, encoded, id3, music, resealed  # noqa: E402
 
+ODD = "odd headers"
 LIMITS = DecodeLimits(max_wall_s=10.0)
 EXTREMES = [
     b"\0" * 4,
@@ -49,6 +52,18 @@ def seeds() -> dict[str, bytes]:
         rate = 48_000 if kind == "opus" else 22_050
         files[kind] = encoded(kind, music(1.5, rate), rate)
         files[f"{kind}, mono"] = encoded(kind, music(0.7, rate, 1), rate)
+    for kind, (_, _, rate, _) in MORE_KINDS.items():
+        files[kind] = of_kind(kind, music(1.2, rate))
+    vbr = mp3(music(1.5))
+    files |= {
+        f"{ODD}, stripped": stripped(vbr),
+        f"{ODD}, emptied": emptied(vbr),
+        f"{ODD}, lying": lying(vbr, 7),
+        f"{ODD}, joined": vbr + files["mp3"],
+        f"{ODD}, behind zeros": bytes(3000) + vbr,
+        f"{ODD}, chained": files["ogg"] + files["opus"] + files["ogg flac"],
+        f"{ODD}, no size": files["wav"].replace(files["wav"][40:44], bytes(4), 1),
+    }
     files["mp3, tagged"] = id3(TIT2="Title", TPE1="Artist") + files["mp3"]
     files["m4a, tagged"] = encoded(
         "m4a", music(1.0, 22_050), 22_050, title="Title", artist="Artist"
@@ -128,7 +143,7 @@ def resident() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", type=Path, help="folder for the files that crash or hang")
@@ -139,7 +154,7 @@ def main() -> int:
     for name, content in files.items():
         assert outcome(content, False)[0] == "decoded", name
 
-    by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in (*KINDS, *MORE_KINDS, ODD)}
     messages: Counter[str] = Counter()
     base, peak, started = resident(), 0, time.monotonic()
     with ThreadPoolExecutor(2) as threads:
