@@ -97,6 +97,10 @@ class WhatIf:
     """By each of its networks, for the place among the reference's songs."""
     percentile: float | None
     """Place among the reference's songs, 0 to 1; None where the model has none."""
+    low: float | None
+    """Lower end of the interval around it."""
+    high: float | None
+    """Upper end."""
     start: float | None
     """Where the passage starts, seconds; None: the whole song."""
 
@@ -124,10 +128,9 @@ def what_if(
     else:
         number = changed.nearest(start)
         score, folds = float(changed.scores[number]), changed.fold_scores[:, number]
-    place = None
-    if model.reference is not None:
-        place = float(model.reference.percentiles(folds).mean())
-    return WhatIf(score, tuple(float(value) for value in folds), place, start)
+    rank = None if model.reference is None else model.reference.percentile_rank(folds)
+    place = (None, None, None) if rank is None else (rank.percentile, rank.low, rank.high)
+    return WhatIf(score, tuple(float(value) for value in folds), *place, start)
 
 
 def _members(model: HitModel) -> list[HitNet]:

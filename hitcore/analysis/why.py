@@ -207,10 +207,10 @@ def explain_moments(model: HitModel, mel: Tensor, baseline: float | None = None)
         frames = [
             _audio_weight(network) * network.audio.frame_scores(mel)[0].double().numpy()
             for network in _members(model)
-            if network.audio is not None
+            if network.audio is not None and getattr(network.audio, "has_frames", True)
         ]
     if not frames:
-        raise ParameterError(f"{model.spec.name} does not listen to the audio")
+        raise ParameterError(f"{model.spec.name} has no scores of moments: it hears all at once")
     mean = np.mean(frames, axis=0)
     base = float(mean.mean()) if baseline is None else baseline
     step = model.spec.n_frames * _hop_s(model) / len(mean)

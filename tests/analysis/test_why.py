@@ -167,5 +167,5 @@ def test_points_share_out_the_percentile() -> None:
 def test_what_a_model_lacks_cannot_be_explained() -> None:
     with pytest.raises(ParameterError, match="audio"):
         explain_bands(model_of(None, ("a",)), spectrogram(0), torch.zeros(128))
-    with pytest.raises(ParameterError, match="audio"):
+    with pytest.raises(ParameterError, match="moments"):
         explain_moments(model_of(None, ("a",)), spectrogram(0))

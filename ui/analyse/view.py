@@ -8,7 +8,7 @@ import streamlit as st
 from hitcore.analysis.song import ModelScore, SongReport, evidence_of
 from hitcore.highlights import Evidence
 from ui.analyse import charts as songcharts
-from ui.analyse import exports, passage, sharing, songs
+from ui.analyse import exports, passage, reasons, sharing, songs
 from ui.analyse import tags as songtags
 from ui.analyse.passage import HIGHLIGHTERS
 from ui.analyse.reports import OnStage, view_of
@@ -45,6 +45,9 @@ def show(song: Brought, report: SongReport, choice: Choice) -> None:
     with right:
         passage.chooser(song, report, choice)
     _map(song, report)
+    reasons.curve(song, report)
+    reasons.why_and_what_if(song, report, choice)
+    reasons.similar(song, report)
     songtags.show(song, report, choice)
     _place(report, choice)
     st.subheader("Take it away", anchor=False)
