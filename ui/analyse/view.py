@@ -8,9 +8,10 @@ import streamlit as st
 from hitcore.analysis.song import ModelScore, SongReport, evidence_of
 from hitcore.highlights import Evidence
 from ui.analyse import charts as songcharts
-from ui.analyse import exports, passage, reasons, sharing, songs
+from ui.analyse import exports, passage, sharing, songs
 from ui.analyse import tags as songtags
 from ui.analyse.passage import HIGHLIGHTERS
+from ui.analyse.reasons import sections as reasons
 from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import Brought, Choice, choose, path_of
 from ui.analyse.summary import name_of

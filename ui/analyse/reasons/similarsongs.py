@@ -10,12 +10,15 @@ from hitcore.analysis.similar import Neighbour, SongLibrary, SongMap
 from ui.frame.theme import palette
 
 
-def neighbours_table(found: Sequence[Neighbour], achieved: str = "hit score") -> pd.DataFrame:
+def neighbours_table(
+    found: Sequence[Neighbour], achieved: str = "Plays on day 60, ppm", scale: float = 1e6
+) -> pd.DataFrame:
     """The songs that sound most alike, nearest first; what each achieved, where that is known.
 
     Args:
         found: The songs.
         achieved: What the library's popularity is.
+        scale: What it is multiplied by to be in that unit; it is shown to two digits.
 
     Example:
         >>> one = Neighbour(0, "a", "Song", 0.345, None, "demo:0:1")
@@ -29,7 +32,8 @@ def neighbours_table(found: Sequence[Neighbour], achieved: str = "hit score") ->
         }
     )
     if any(song.popularity is not None for song in found):
-        table[achieved.capitalize()] = [song.popularity for song in found]
+        known = [None if s.popularity is None else scale * s.popularity for s in found]
+        table[achieved] = ["" if value is None else f"{float(f'{value:.2g}'):g}" for value in known]
     return table
 
 

@@ -33,8 +33,8 @@ from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.featurestore.sounds import read_source
 from hitcore.files import ASSETS
 from hitcore.networks.models import HitModel, load_model
-from ui.analyse import curvechart, similarsongs, whycharts
 from ui.analyse.passage import listen_from
+from ui.analyse.reasons import curvechart, similarsongs, whycharts
 from ui.analyse.reports import OnStage, found_report, view_of
 from ui.analyse.songs import Brought, Choice, brought, choice_of, path_of
 from ui.analyse.summary import name_of

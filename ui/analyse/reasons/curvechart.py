@@ -72,7 +72,9 @@ def add_curve(figure: go.Figure, curve: HitCurve, colours: Palette, **place: Any
     every = max(1, len(curve.starts) // MAX_POINTS)
     middles = (curve.starts + curve.window_s / 2)[::every]
     low, high = curve.range
-    figure.add_hrect(y0=low, y1=high, fillcolor=colours.faint, opacity=0.5, line_width=0, **place)
+    figure.add_hrect(
+        y0=low, y1=high, fillcolor=colours.faint, opacity=0.5, line_width=0, layer="below", **place
+    )
     figure.add_hline(y=curve.song_score, line={"color": colours.grey, "width": 1}, **place)
     figure.add_scatter(
         x=middles, y=curve.scores[::every], mode="lines+markers", name="score of the 30 s",
