@@ -1,12 +1,12 @@
-"""The report of `table1.py`: every row, the paper's claims by paired test, and what was planted.
+"""The report of `table1.py`: every row, the paper's claims and their verdicts, what was planted.
 
 No sentence of the findings is written by hand: each is put together from the figures, so that a
-new run gives a new text. The claims and the pairs of rows that test them were fixed beforehand; p
-is corrected (Holm) within each metric over all of these pairs. Why a claim does not hold is the
-matter of `table1_why.py`.
+new run gives a new text. The claims, the comparison that decides each, and the rule that judges
+them are the library's (`hitcore.experiments.claims`, `hitcore.experiments.verdicts`), the same that
+the Compare page shows. Why a claim does not hold is the matter of `table1_why.py`.
 """
 
-from dataclasses import dataclass
+import json
 
 import numpy as np
 import pandas as pd
@@ -14,100 +14,84 @@ from table1_why import explanations
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import PlantedFacts, facts_of
-from hitcore.evaluation.intervals import PairedTest, holm, mean_interval, paired_test
+from hitcore.evaluation.intervals import mean_interval
 from hitcore.evaluation.metrics import evaluate
 from hitcore.experiments import METRICS, VARIANTS, Results
+from hitcore.experiments.claims import DECIDES, NO_GAIN
 from hitcore.experiments.export import about_results
+from hitcore.experiments.figures import EXPLORATORY, Figures
+from hitcore.experiments.verdicts import MIN_SEEDS, Comparison, Verdict, judge, too_small
 from hitcore.featurestore import FeatureConfig, FeatureStore
 from hitcore.highlights import METHODS
 
-EXTRA = ("auc", "pairwise_accuracy")
-ALL = (*METRICS, *EXTRA)
+ALL = (*METRICS, *EXPLORATORY)
 NAMES = {"ndcg": "nDCG@10 %", "kendall": "Kendall@10 %", "spearman": "Spearman@10 %",
          "auc": "AUC of the top 10 %", "pairwise_accuracy": "pairs in order"}  # fmt: skip
-UNKNOWN = "cannot be told"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the paper says, and the pairs of rows that test it: first against second."""
-
-    words: str
-    pairs: tuple[tuple[str, str], ...]
-    of_no_gain: bool = False
-    """Whether the claim is that the first is hardly better."""
-
-
-CLAIMS = (
-    Claim("HL-30 is better than Mid-30", (("c", "a"), ("d", "b"), ("c-attention", "a"))),
-    Claim("Tags help", (("b", "a"), ("d", "c"), ("f", "e"), ("h", "g"), ("j", "i"))),
-    Claim("Ranking beside rating helps (naive pairs)", (("e", "c"), ("f", "d"))),
-    Claim("A/B sampling is better than naive", (("i", "e"), ("j", "f"))),
-    Claim("A/B sampling is better than artist", (("i", "g"), ("j", "h"))),
-    Claim("Fusing A/B and artist adds little to A/B", (("k", "i"), ("l", "j")), of_no_gain=True),
-)
+PLANTED = {"HL-30 is better than Mid-30"}
+"""Claims whose effect the generator of the demo catalogue makes on purpose."""
 BASELINES = (
     ("c", "c-attention"),
     ("c", "inception"),
     ("c", "linear"),
     ("c", "listwise"),
+    ("c", "listnet"),
+    ("c", "lambdarank"),
+    ("c", "neuralndcg"),
     ("j", "artist-prior"),
     ("j", "linear"),
     ("j", "tags"),
 )
 
 
-@dataclass(frozen=True)
-class Test:
-    """One pair of rows in one metric."""
-
-    first: str
-    second: str
-    metric: str
-    found: PairedTest
-    p_holm: float
-    """p corrected over all pairs of the claims in this metric."""
-
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the difference is significant after Holm, else 0."""
-        return 0 if not self.p_holm < 0.05 else 1 if self.found.difference > 0 else -1
-
-
 def report(workspace: Workspace, results: dict[str, Results]) -> str:
     """The whole report as Markdown; results by kind of folds."""
     main = results.get("song") or next(iter(results.values()))
-    about = about_results(workspace, main)
+    figures = Figures.of(main)
+    found = judge(figures)
     truth = pd.read_parquet(workspace.path / "truth.parquet").set_index("song_id")
-    tests = claim_tests(main)
+    told = about(workspace, main)
+    words = {verdict.claim.words: verdict.word for verdict in found}
     parts = [
         "# Table 1 on the demo catalogue",
-        introduction(about),
-        warning(main),
+        introduction(told, main),
+        warning(main, figures),
         "## What came out",
-        *findings(tests),
+        RULES,
+        *map(finding, found),
         "## Every row",
         table1(main),
         "Mean over the folds ± half of its 95 % interval (t, widened for the training songs that "
-        "folds share); in brackets the paper's figure on KKBOX's songs.",
-        "## The paper's claims, by paired test",
-        claims_table(tests),
-        f"First minus second, fold by fold. p (Holm) is corrected within each metric over the "
-        f"{n_pairs(tests)} pairs of rows that were fixed before the run.",
+        "folds share), not corrected for the number of rows; beside it the paper's figure on "
+        "KKBOX's songs, which are other songs.",
+        "## The claims in every figure",
+        claims_table(found),
+        "First minus second, the mean over the claim's pairs of rows, fold by fold. The first line "
+        "of a claim decides; p (Holm) is corrected over all claims, and every interval of a claim "
+        "is as wide as its correction asks. What does not decide has no p.",
         "## Why",
-        *explanations(workspace, main, truth, verdicts(tests)),
+        *explanations(workspace, main, truth, words),
     ]
     if any(set(pair) <= set(main.rows) for pair in BASELINES):
-        parts += ["## Against the baselines", against(main)]
+        parts += ["## Against the baselines (exploratory)", against(figures)]
     if "artist" in results and "song" in results:
         parts += ["## When test and training share no artist", *disjoint(results)]
     parts += [
         "## What is planted, and how much of it was found",
-        planted(workspace, main, truth, facts_of(workspace)),
+        planted(workspace, main, truth, facts_of(workspace), told.get("choruses")),
         "## What the generator plants by construction",
         CONSTRUCTION,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+RULES = (
+    "One comparison decides each claim: the mean difference over its pairs of rows in "
+    f"{NAMES[DECIDES]}. p is corrected over all claims at once (Holm), so that the chance of any "
+    'false claim on this page is 5 %. "Adds little" needs proof that the gain is within '
+    f"±{NO_GAIN:g} (two one-sided tests). Power is the chance that a difference of the paper's "
+    "size would have been found here. The other two figures of the paper stand beside; AUC and "
+    "pairs in order are exploratory. `docs/verdicts.md` says why."
+)
 
 
 CONSTRUCTION = """\
@@ -123,12 +107,23 @@ CONSTRUCTION = """\
   sampling gains and under which it does not."""
 
 
-def introduction(about: dict[str, object]) -> str:
-    """What was run."""
+def about(workspace: Workspace, results: Results) -> dict[str, object]:
+    """How the results were made: as shipped beside them, else as the runs' folders tell."""
+    shipped = workspace.path / "results" / "about.json"
+    told = about_results(workspace, results)
+    if shipped.exists() and "training" not in told:
+        told |= json.loads(shipped.read_text(encoding="utf-8"))
+    return told
+
+
+def introduction(about: dict[str, object], results: Results) -> str:
+    """What was run, and with which tagger, pairs and clips."""
+    n_seeds = int(results.metrics["repeat"].nunique()) if "repeat" in results.metrics else 1
     text = (
         f"{about['songs']:,} synthetic songs, "
         f"{about['folds']} {about['fold_kind']}-disjoint folds, "
-        f"{len(list(about['rows']))} rows, {about['hours']} hours of training (summed over "  # type: ignore[call-overload]
+        f"{n_seeds} seed{'s' * (n_seeds > 1)} of training, "
+        f"{len(results.rows)} rows, {about['hours']} hours of training (summed over "
         f"workers) on {about['device']} ({about['machine']})"
     )
     training, tried = about.get("training"), about.get("tried")
@@ -140,152 +135,134 @@ def introduction(about: dict[str, object]) -> str:
             f"w {listed(tried['rank_weight'])}, μ {listed(tried['tag_weight'])}"
         )
     return (
-        text + ". Made by `python benchmarks/table1.py WORKSPACE`, which anybody can run again; "
-        "the text is put together from the figures."
+        f"{text}. {made_with(results, about)} Made by `python benchmarks/table1.py WORKSPACE`, "
+        "which anybody can run again; the text is put together from the figures."
     )
 
 
-def warning(results: Results) -> str:
-    n_test = int(results.metrics["n"].median())
-    n_top = int(results.metrics["k"].median())
-    return (
+def made_with(results: Results, about: dict[str, object]) -> str:
+    """Tagger, pairs and clips, as the table of metrics names them, else as noted with it."""
+    told = []
+    for name, words in (("tagger", "tagger"), ("pairing", "pairs"), ("highlight", "clips")):
+        known = results.metrics[name].dropna() if name in results.metrics else []
+        said = ", ".join(sorted(set(known))) or str(about.get(name, "not recorded"))
+        told.append(f"{words}: {said.replace('_', '-')}")
+    return "; ".join(told).capitalize() + "."
+
+
+def warning(results: Results, figures: Figures) -> str:
+    n_test, n_top = (int(results.metrics[name].median()) for name in ("n", "k"))
+    single = [row for row in results.rows if VARIANTS[row].is_random and figures.n_seeds(row) < 3]
+    text = (
         f"**Read this first.** A test fold has {n_test} songs, so its top 10 % are {n_top} songs, "
         "where the paper's are 150 of 1,500: the three figures @10 % are coarse here and their "
-        "intervals wide. The two figures over all test songs (AUC of the top 10 %, pairs in order) "
-        "are steadier. The runner takes 15,000 songs as it is; this size is what the machine "
+        "intervals wide. The runner takes 15,000 songs as it is; this size is what the machine "
         "named above could do."
     )
+    if single:
+        text += (
+            f" Trained with fewer than {MIN_SEEDS} seeds, so without a verdict: rows "
+            f"{', '.join(single)}."
+        )
+    small = too_small(figures)
+    return f"{text} **{small}**" if small else text
 
 
 # --- the claims ----------------------------------------------------------------------------------
 
 
-def claim_tests(results: Results) -> dict[Claim, list[Test]]:
-    """Every test of the claims whose rows are there, p corrected within each metric."""
-    there = set(results.rows)
-    asked = [(claim, *pair) for claim in CLAIMS for pair in claim.pairs if set(pair) <= there]
-    found: dict[Claim, list[Test]] = {claim: [] for claim in CLAIMS}
-    for metric in ALL:
-        raw = [compare(results, first, second, metric) for _, first, second in asked]
-        corrected = holm([test.p_value for test in raw])
-        for (claim, first, second), test, p in zip(asked, raw, corrected, strict=True):
-            found[claim].append(Test(first, second, metric, test, float(p)))
-    return {claim: tests for claim, tests in found.items() if tests}
-
-
-def n_pairs(tests: dict[Claim, list[Test]]) -> int:
-    return sum(len({(t.first, t.second) for t in each}) for each in tests.values())
-
-
-def verdicts(tests: dict[Claim, list[Test]]) -> dict[str, str]:
-    """By claim: "holds", "the opposite holds", "mixed" or "cannot be told"."""
-    return {claim.words: verdict(claim, each) for claim, each in tests.items()}
-
-
-def verdict(claim: Claim, tests: list[Test]) -> str:
-    """What all tests of a claim say together."""
-    better, worse = (sum(t.sign == sign for t in tests) for sign in (1, -1))
-    if claim.of_no_gain:
-        return "does not hold" if better else "holds: no gain was found"
-    if better and worse:
-        return "mixed"
-    if better or worse:
-        return "holds" if better else "the opposite holds"
-    return UNKNOWN
-
-
-def findings(tests: dict[Claim, list[Test]]) -> list[str]:
-    """Per claim the verdict, and a sentence for each pair of rows."""
-    parts = []
-    for claim, each in tests.items():
-        better, worse = (sum(t.sign == sign for t in each) for sign in (1, -1))
-        lines = [
-            f"**{claim.words}: {verdict(claim, each)}.** Of {len(each)} tests "
-            f"{counted(better)} significantly better after Holm, {counted(worse)} worse."
-        ]
-        if claim.of_no_gain:
-            top = max(each, key=lambda t: t.found.high if t.metric == "ndcg" else -np.inf)
-            lines[0] += (
-                f" That is no proof of equality: in nDCG@10 % gains up to {top.found.high:+.3f} "
-                "lie inside the intervals."
-            )
-        lines.append("")
-        for first, second in dict.fromkeys((t.first, t.second) for t in each):
-            of_pair = {t.metric: t for t in each if (t.first, t.second) == (first, second)}
-            shown = [
-                t
-                for m, t in of_pair.items()
-                if m in ("ndcg", "pairwise_accuracy") or meaning(t) != UNKNOWN
-            ]
-            told = "; ".join(map(figure, shown))
-            lines.append(
-                f"- ({first}) {VARIANTS[first].title}, against ({second}) "
-                f"{VARIANTS[second].title}: {told}."
-            )
-        parts.append("\n".join(lines))
-    return parts
-
-
-def counted(n: int) -> str:
-    return "none is" if n == 0 else "one is" if n == 1 else f"{n} are"
-
-
-def figure(test: Test) -> str:
-    """A difference in words: by how much, how sure, and what that means."""
-    f = test.found
-    if np.isnan(f.p_value):
-        return f"{NAMES[test.metric]} undefined"
-    return (
-        f"{NAMES[test.metric]} {f.difference:+.3f} ({f.low:+.3f} to {f.high:+.3f}, "
-        f"{p_words(test.p_holm)}, {meaning(test)})"
-    )
-
-
-def p_words(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
-
-
-def meaning(test: Test) -> str:
-    """What one test says of first against second."""
-    if test.sign:
-        return "better" if test.sign > 0 else "worse"
-    if test.found.p_value < 0.05:
-        return "a hint of " + ("better" if test.found.difference > 0 else "worse")
-    return UNKNOWN
-
-
-def claims_table(tests: dict[Claim, list[Test]]) -> str:
-    lines = ["| claim | rows | metric | difference | 95 % interval | p | p (Holm) | first is |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for claim, each in tests.items():
-        for t in sorted(each, key=lambda t: claim.pairs.index((t.first, t.second))):
-            f = t.found
-            lines.append(
-                f"| {claim.words} | {t.first} − {t.second} | {NAMES[t.metric]} | "
-                f"{f.difference:+.3f} | {f.low:+.3f} to {f.high:+.3f} | {f.p_value:.3f} | "
-                f"{t.p_holm:.3f} | {meaning(t)} |"
-            )
+def finding(verdict: Verdict) -> str:
+    """A claim, its verdict and what it rests on."""
+    claim, test = verdict.claim, verdict.decides
+    low, high = verdict.interval()
+    why = f" ({verdict.why})" if verdict.why else ""
+    pairs = ", ".join(f"({one}) − ({other})" for one, other in claim.pairs)
+    lines = [
+        f"**{claim.words}: {verdict.word}{why}.** {NAMES[DECIDES]}, mean of {pairs}: "
+        f"{test.difference:+.3f} (corrected interval {low:+.3f} to {high:+.3f}, "
+        f"{p_words(verdict.p_holm)} after Holm); {folds_words(test)}. {power_words(verdict)}"
+    ]
+    if claim.words in PLANTED:
+        lines.append("The generator plants this effect: finding it says that the method works.")
+    beside = [figure(verdict, metric) for metric in METRICS if metric != DECIDES]
+    lines.append(f"Beside it: {'; '.join(beside)}.")
+    explored = [figure(verdict, m) for m in EXPLORATORY if m in verdict.figures]
+    if explored:
+        lines.append(f"Exploratory: {'; '.join(explored)}.")
     return "\n".join(lines)
 
 
-def compare(results: Results, first: str, second: str, metric: str) -> PairedTest:
-    """First minus second over the folds in which both have a value."""
-    a, b = (results.folds_of(row).set_index("fold")[metric] for row in (first, second))
-    both = a.dropna().index.intersection(b.dropna().index)
-    return paired_test(a[both], b[both])
+def folds_words(test: Comparison) -> str:
+    """How many folds and seeds, what each adds to the noise, and which folds had no value."""
+    text = f"{test.n_folds} folds × {test.n_seeds} seed{'s' * (test.n_seeds != 1)}"
+    if test.seed_sd == test.seed_sd:
+        text += f" (deviation between folds {test.fold_sd:.3f}, between seeds {test.seed_sd:.3f})"
+    if test.n_undefined:
+        text += f"; {test.n_undefined} folds without a value are left out"
+    return text
+
+
+def power_words(verdict: Verdict) -> str:
+    """How often the effect would have been found, were it as large as in the paper."""
+    if np.isnan(verdict.power):
+        return "Its power cannot be told."
+    if verdict.claim.of_no_gain:
+        return (
+            f"Were there no gain at all, that would be shown in {verdict.power:.0%} of such runs."
+        )
+    effect = verdict.claim.paper_effect
+    return (
+        f"The paper's difference is {effect:+.3f}; one of that size would be found in "
+        f"{verdict.power:.0%} of such runs."
+    )
+
+
+def figure(verdict: Verdict, metric: str) -> str:
+    """A difference that decides nothing, with the claim's interval."""
+    test = verdict.figures[metric]
+    if np.isnan(test.difference):
+        return f"{NAMES[metric]} undefined"
+    low, high = verdict.interval(metric)
+    return f"{NAMES[metric]} {test.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def p_words(p: float) -> str:
+    if np.isnan(p):
+        return "p undefined"
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def claims_table(found: tuple[Verdict, ...]) -> str:
+    lines = ["| claim | figure | role | difference | corrected interval | p | p (Holm) | verdict |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for verdict in found:
+        metrics = [DECIDES, *(m for m in ALL if m != DECIDES and m in verdict.figures)]
+        for metric in metrics:
+            test, (low, high) = verdict.figures[metric], verdict.interval(metric)
+            decides = metric == DECIDES
+            role = "decides" if decides else "primary" if metric in METRICS else "exploratory"
+            p = f"{verdict.p_value:.3f} | {verdict.p_holm:.3f}" if decides else " | "
+            lines.append(
+                f"| {verdict.claim.words if decides else ''} | {NAMES[metric]} | {role} | "
+                f"{test.difference:+.3f} | {low:+.3f} to {high:+.3f} | {p} | "
+                f"{verdict.word if decides else ''} |"
+            )
+    return "\n".join(lines)
 
 
 # --- tables --------------------------------------------------------------------------------------
 
 
 def table1(results: Results) -> str:
-    lines = ["| row | | " + " | ".join(NAMES[c] for c in ALL) + " |",
-             "|---|---|" + "---|" * len(ALL)]  # fmt: skip
+    heads = [part for name in METRICS for part in (NAMES[name], "paper")]
+    heads += [NAMES[name] for name in EXPLORATORY]
+    lines = ["| row | | " + " | ".join(heads) + " |", "|---|---|" + "---|" * len(heads)]
     for row in results.rows:
         cells = []
-        for column in ALL:
+        for column in METRICS:
             paper = getattr(VARIANTS[row].paper, column, None)
-            cells.append(mean_of(results, row, column) + (f" ({paper:.3f})" if paper else ""))
+            cells += [mean_of(results, row, column), "" if paper is None else f"{paper:.3f}"]
+        cells += [mean_of(results, row, column) for column in EXPLORATORY]
         lines.append(f"| {row} | {VARIANTS[row].title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -298,17 +275,19 @@ def mean_of(results: Results, row: str, metric: str) -> str:
     return f"{interval.estimate:.3f} ± {(interval.high - interval.low) / 2:.3f}"
 
 
-def against(results: Results) -> str:
-    lines = ["| rows | metric | difference | 95 % interval | p |", "|---|---|---|---|---|"]
+def against(figures: Figures) -> str:
+    lines = ["| rows | figure | difference | 95 % interval |", "|---|---|---|---|"]
     for first, second in BASELINES:
-        if {first, second} <= set(results.rows):
-            for metric in ("ndcg", *EXTRA):
-                found = compare(results, first, second, metric)
+        if {first, second} <= set(figures.rows):
+            for metric in (*METRICS, *EXPLORATORY):
+                gaps = figures.difference(metric, ((first, second),))
+                test = Comparison.of(gaps, figures.test_train_ratio)
+                low, high = test.interval(0.05)
                 lines.append(
-                    f"| {first} − {second} | {NAMES[metric]} | {found.difference:+.3f} | "
-                    f"{found.low:+.3f} to {found.high:+.3f} | {found.p_value:.3f} |"
+                    f"| {first} − {second} | {NAMES[metric]} | {test.difference:+.3f} | "
+                    f"{low:+.3f} to {high:+.3f} |"
                 )
-    return "\n".join([*lines, "", "Not corrected: these pairs stand beside the claims."])
+    return "\n".join([*lines, "", "Exploratory: not corrected, no p, and no verdict."])
 
 
 def disjoint(results: dict[str, Results]) -> list[str]:
@@ -338,7 +317,11 @@ def disjoint(results: dict[str, Results]) -> list[str]:
 
 
 def planted(
-    workspace: Workspace, results: Results, truth: pd.DataFrame, facts: PlantedFacts
+    workspace: Workspace,
+    results: Results,
+    truth: pd.DataFrame,
+    facts: PlantedFacts,
+    noted: object,
 ) -> str:
     lines = [
         f"Rank correlation (Spearman) of the planted causes with the day-60 share, over "
@@ -369,7 +352,7 @@ def planted(
         + ", ".join(f"{NAMES[name]} {value:.3f}" for name, value in best.items())
         + ".",
         "",
-        *choruses(workspace, truth),
+        *choruses(workspace, truth, noted),
     ]
     return "\n".join(lines)
 
@@ -378,25 +361,34 @@ def rank(a: object, b: object) -> float:
     return float(pd.Series(np.asarray(a)).corr(pd.Series(np.asarray(b)), method="spearman"))
 
 
-def choruses(workspace: Workspace, truth: pd.DataFrame) -> list[str]:
-    """How often each highlight method's clip is chorus, on the songs whose features were built."""
+def choruses(workspace: Workspace, truth: pd.DataFrame, noted: object) -> list[str]:
+    """How often each method's clip is chorus; as noted where the features are not here."""
     lines = ["| highlight method | songs | clip that is chorus | clips at least half chorus |",
              "|---|---|---|---|"]  # fmt: skip
-    for method in METHODS:
-        index = FeatureStore(workspace, FeatureConfig(segment=method)).index()
-        index = index[index["status"] == "ok"]
-        if index.empty:
-            continue
-        shares = np.array(
-            [
-                overlap(row.start_s, row.end_s, truth.loc[row.song_id, "choruses"])
-                for row in index.itertuples()
-            ]
-        )
+    measured = [each for method in METHODS if (each := chorus_share(workspace, truth, method))]
+    for each in measured or (noted if isinstance(noted, list) else []):
         lines.append(
-            f"| {method} | {len(shares)} | {shares.mean():.1%} | {(shares >= 0.5).mean():.1%} |"
+            f"| {each['method']} | {each['songs']} | {each['chorus']:.1%} | {each['half']:.1%} |"
         )
-    return lines
+    return lines if len(lines) > 2 else []
+
+
+def chorus_share(workspace: Workspace, truth: pd.DataFrame, method: str) -> dict[str, object]:
+    """The share of a method's clips that is chorus, over the songs whose features were built."""
+    index = FeatureStore(workspace, FeatureConfig(segment=method)).index()
+    index = index[index["status"] == "ok"]
+    if index.empty:
+        return {}
+    shares = np.array(
+        [overlap(row.start_s, row.end_s, truth.loc[row.song_id, "choruses"])
+         for row in index.itertuples()]
+    )  # fmt: skip
+    return {
+        "method": method,
+        "songs": len(shares),
+        "chorus": float(shares.mean()),
+        "half": float((shares >= 0.5).mean()),
+    }
 
 
 def overlap(start: float, end: float, choruses: list[dict[str, float]]) -> float:

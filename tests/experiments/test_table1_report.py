@@ -1,4 +1,4 @@
-"""The report of Table 1: its sentences follow the figures, and p is corrected within a metric."""
+"""The report of Table 1: its sentences follow the library's verdicts."""
 
 import importlib
 from pathlib import Path
@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hitcore.evaluation.intervals import holm
-from hitcore.experiments import Results
+from hitcore.experiments import METRICS, Results
+from hitcore.experiments.claims import CLAIMS
+from hitcore.experiments.figures import EXPLORATORY, Figures
+from hitcore.experiments.verdicts import judge
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -25,45 +27,47 @@ def why(table1_report: ModuleType) -> ModuleType:
     return importlib.import_module("table1_why")
 
 
-def results(level: dict[str, float]) -> Results:
+def results(level: dict[str, float], n_seeds: int = 3, k: int = 20) -> Results:
     """Rows whose figures differ by a level, with a little noise of each fold's own."""
     rng = np.random.default_rng(0)
-    noise = {row: rng.normal(0, 0.002, 10) for row in level}
     lines = [
-        {"row": row, "fold": fold}
-        | dict.fromkeys(
-            ("ndcg", "kendall", "spearman", "auc", "pairwise_accuracy"), value + noise[row][fold]
-        )
+        {"row": row, "fold": fold, "repeat": seed, "n": 200, "n_train": 1600, "k": k}
+        | dict.fromkeys((*METRICS, *EXPLORATORY), value + rng.normal(0, 0.002))
         for row, value in level.items()
         for fold in range(10)
+        for seed in range(n_seeds)
     ]
     return Results(pd.DataFrame(lines), pd.DataFrame(), pd.DataFrame())
 
 
-def test_each_claim_gets_its_verdict_and_its_sentences(table1_report: ModuleType) -> None:
-    found = results({"a": 0.5, "b": 0.5, "c": 0.6, "e": 0.6, "i": 0.4, "g": 0.4, "k": 0.5})
-    tests = table1_report.claim_tests(found)
-    assert table1_report.verdicts(tests) == {
-        "HL-30 is better than Mid-30": "holds",
-        "Tags help": "cannot be told",
-        "Ranking beside rating helps (naive pairs)": "cannot be told",
-        "A/B sampling is better than naive": "the opposite holds",
-        "A/B sampling is better than artist": "cannot be told",
-        "Fusing A/B and artist adds little to A/B": "does not hold",
-    }
-    text = "\n".join(table1_report.findings(tests))
-    assert "(i) Siamese, A/B, HL-30, against (e) Siamese, naive, HL-30: nDCG@10 % -0." in text
-    assert "p < 0.001, worse" in text
-    assert "HL-30 is better than Mid-30: holds.** Of 5 tests 5 are significantly better" in text
+def test_sentences_follow_the_verdicts_of_the_library(table1_report: ModuleType) -> None:
+    found = results({"a": 0.5, "b": 0.5, "c": 0.6, "d": 0.6, "e": 0.6, "i": 0.4, "k": 0.4})
+    figures = Figures.of(found)
+    told = {verdict.claim.words: table1_report.finding(verdict) for verdict in judge(figures)}
+    assert "HL-30 is better than Mid-30: supported.** Kendall@10 %" in told[CLAIMS[0].words]
+    assert "mean of (c) − (a), (d) − (b): +0.1" in told[CLAIMS[0].words]
+    assert "The generator plants this effect" in told[CLAIMS[0].words]
+    assert "Tags help: inconclusive.**" in told[CLAIMS[1].words]
+    assert "A/B sampling is better than naive: contradicted.**" in told[CLAIMS[3].words]
+    assert "adds little to A/B: supported.**" in told[CLAIMS[5].words]
+    assert CLAIMS[4].words not in told, "its rows are not there"
+    for text in told.values():
+        assert "10 folds × 3 seeds" in text
+        assert "Exploratory: AUC of the top 10 %" in text
+        assert "of such runs" in text
+    table = table1_report.claims_table(judge(figures))
+    assert table.count("| decides |") == len(told)
+    assert table.count("| exploratory |") == 2 * len(told)
 
 
-def test_p_is_corrected_within_each_metric_alone(table1_report: ModuleType) -> None:
-    found = results({"a": 0.5, "c": 0.5, "e": 0.501, "i": 0.5})
-    tests = table1_report.claim_tests(found)
-    for metric in table1_report.ALL:
-        family = [t for each in tests.values() for t in each if t.metric == metric]
-        assert len(family) == 3
-        assert [t.p_holm for t in family] == holm([t.found.p_value for t in family]).tolist()
+def test_rows_with_one_seed_get_figures_and_no_verdict(table1_report: ModuleType) -> None:
+    found = results({"a": 0.5, "c": 0.6, "k": 0.4}, n_seeds=1)
+    figures = Figures.of(found)
+    text = table1_report.finding(judge(figures)[0])
+    assert "not judged (trained with one seed, and a verdict needs 3)" in text
+    assert "without a verdict: rows a, c, k." in table1_report.warning(found, figures)
+    found = results({"a": 0.5, "c": 0.6}, k=7)
+    assert "has 7 songs, and a verdict needs 10" in table1_report.warning(found, Figures.of(found))
 
 
 def test_pairs_are_told_apart_by_what_they_join(why: ModuleType) -> None:
