@@ -82,6 +82,8 @@ class AudioNetwork(nn.Module):
     """Frames of the spectrogram from one frame score to the next."""
     time_padding = 0
     """Frames of zeros that the first layers put before and after a clip, at most."""
+    has_frames = True
+    """Whether the score is a mean of frame scores."""
 
     def forward(self, mel: Tensor) -> Tensor:
         """One score per song: the mean of its frame scores.
@@ -100,13 +102,21 @@ class AudioNetwork(nn.Module):
         Raises:
             ParameterError: The spectrogram has other bins or frames than the network.
         """
+        return self._frame_scores(self.checked(mel))
+
+    def checked(self, mel: Tensor) -> Tensor:
+        """The same spectrograms.
+
+        Raises:
+            ParameterError: They have other bins or frames than the network.
+        """
         if mel.ndim != 3 or tuple(mel.shape[1:]) != (self.n_mels, self.n_frames):
             raise ParameterError(
                 f"the log-mel has shape {tuple(mel.shape)}; this {type(self).__name__} takes "
                 f"(n_songs, {self.n_mels}, {self.n_frames}): use the mel preset it was made for, "
                 "and fit_frames"
             )
-        return self._frame_scores(mel)
+        return mel
 
     def frame_scores_throughout(self, mel: Tensor) -> Tensor:
         """The frame scores of a spectrogram of any length, such as a whole song.
@@ -232,7 +242,34 @@ class LinearRater(AudioNetwork):
         return scores
 
 
-class TagDNN(nn.Module):
+class TagNetwork(nn.Module):
+    """What the tag networks share: checked input.
+
+    Args:
+        n_tags: Length of the tag vector.
+    """
+
+    def __init__(self, n_tags: int = 50) -> None:
+        super().__init__()
+        if n_tags < 1:
+            raise ParameterError(f"n_tags is {n_tags}; the tag network needs at least 1 tag")
+        self.n_tags = n_tags
+
+    def checked(self, tags: Tensor) -> Tensor:
+        """The same tags.
+
+        Raises:
+            ParameterError: They are not as many as the network takes.
+        """
+        if tags.ndim != 2 or tags.shape[1] != self.n_tags:
+            raise ParameterError(
+                f"the tags have shape {tuple(tags.shape)}; this network takes "
+                f"(n_songs, {self.n_tags}): use the tagger it was made for, averaged over time"
+            )
+        return tags
+
+
+class TagDNN(TagNetwork):
     """The tag network: dense layers of 100, 100 and 30, then one score.
 
     Args:
@@ -252,12 +289,9 @@ class TagDNN(nn.Module):
     """
 
     def __init__(self, n_tags: int = 50, dropout: float = 0.25) -> None:
-        super().__init__()
-        if n_tags < 1:
-            raise ParameterError(f"n_tags is {n_tags}; the tag network needs at least 1 tag")
+        super().__init__(n_tags)
         if not 0 <= dropout < 1:
             raise ParameterError(f"dropout is {dropout}; allowed is 0 up to, not including, 1")
-        self.n_tags = n_tags
         self.dropout = nn.Dropout(dropout)
         self.dense1 = nn.Linear(n_tags, 100)
         self.dense2 = nn.Linear(100, 100)
@@ -266,12 +300,7 @@ class TagDNN(nn.Module):
 
     def forward(self, tags: Tensor) -> Tensor:
         """One score per song."""
-        if tags.ndim != 2 or tags.shape[1] != self.n_tags:
-            raise ParameterError(
-                f"the tags have shape {tuple(tags.shape)}; this network takes "
-                f"(n_songs, {self.n_tags}): use the tagger it was made for, averaged over time"
-            )
-        x = self.dropout(leaky(self.dense1(tags)))
+        x = self.dropout(leaky(self.dense1(self.checked(tags))))
         x = self.dropout(leaky(self.dense2(x)))
         x = self.dropout(leaky(self.dense3(x)))
         return leaky(self.dense4(x)).squeeze(1)
@@ -299,7 +328,7 @@ class HitNet(nn.Module):
     def __init__(
         self,
         audio: AudioNetwork | None,
-        tag: TagDNN | None = None,
+        tag: TagNetwork | None = None,
         tag_weight: float = 0.5,
         mix: MixKind | str = MixKind.CONVEX,
     ) -> None:
@@ -331,8 +360,11 @@ class HitNet(nn.Module):
         if self.audio is not None:
             if mel is None:
                 raise ParameterError("no log-mel is given, but this model listens to the audio")
-            frame_scores = self.audio.frame_scores(mel)
-            audio_score = frame_scores.mean(dim=-1)
+            if self.audio.has_frames:
+                frame_scores = self.audio.frame_scores(mel)
+                audio_score = frame_scores.mean(dim=-1)
+            else:
+                audio_score = self.audio(mel)
         if self.tag is not None:
             if tags is None:
                 raise ParameterError(

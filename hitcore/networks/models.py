@@ -20,7 +20,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,16 +40,9 @@ from hitcore.networks.hitnet import (
     LinearRater,
     TagDNN,
 )
-from hitcore.networks.mixing import MixKind
+from hitcore.networks.published import PUBLISHED_MIXES, PUBLISHED_TAGS, Mix, as_state
+from hitcore.networks.statistics import LogTagRater, StatisticsRater
 from hitcore.networks.targets import TARGET_TRANSFORMS, inverse_target
-
-Mix = Literal["published", "trained"]
-PUBLISHED_MIXES: dict[str, tuple[MixKind, float]] = {
-    "published": (MixKind.ADDITIVE, 0.5),
-    "trained": (MixKind.CONVEX, 0.7),
-}
-"""How the published model's two scores become one: as its prediction script does, or as its
-training did."""
 
 _NETWORKS: dict[str, type[AudioNetwork]] = {
     network.__name__: network for network in (HitCNN, InceptionCNN, LinearRater)
@@ -293,106 +286,11 @@ def save_model(
 
 # --- reading -------------------------------------------------------------------------------------
 
-_PUBLISHED_TAGS = [
-    "guitar",
-    "classical",
-    "slow",
-    "techno",
-    "strings",
-    "drums",
-    "electronic",
-    "rock",
-    "fast",
-    "piano",
-    "ambient",
-    "beat",
-    "violin",
-    "vocal",
-    "synth",
-    "female",
-    "indian",
-    "opera",
-    "male",
-    "singing",
-    "vocals",
-    "no vocals",
-    "harpsichord",
-    "loud",
-    "quiet",
-    "flute",
-    "woman",
-    "male vocal",
-    "no vocal",
-    "pop",
-    "soft",
-    "sitar",
-    "solo",
-    "man",
-    "classic",
-    "choir",
-    "voice",
-    "new age",
-    "dance",
-    "male voice",
-    "female vocal",
-    "beats",
-    "harp",
-    "cello",
-    "no voice",
-    "weird",
-    "country",
-    "female voice",
-    "metal",
-    "choral",
-]
-
-_PUBLISHED_LAYERS = {
-    "audio.conv1": "conv2d",
-    "audio.conv2": "conv2d_1",
-    "audio.conv3": "conv2d_2",
-    "audio.conv4": "conv2d_3",
-    "audio.conv5": "conv2d_4",
-    "tag.dense1": "dense1",
-    "tag.dense2": "dense2",
-    "tag.dense3": "dense3",
-    "tag.dense4": "logits_tag",
-}
-
-
 def _file_of(name: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """A run's folder stands for the model in it."""
     path = Path(name)
     known = str(name) in weights.REGISTRY or str(name) in weights.packaged()
     return path / "model.safetensors" if path.is_dir() and not known else name
-
-
-def _published(found: weights.Weights, mix: Mix) -> HitModel:
-    """The authors' model: its kernels transposed, its two networks mixed as asked."""
-    kind, tag_weight = PUBLISHED_MIXES[mix]
-    described = {key: found.metadata[key] for key in weights.DESCRIPTION if key != "kind"}
-    spec = ModelSpec(
-        name="kkbox-ret30",
-        audio="HitCNN",
-        mel="release",
-        tagger="jynet",
-        tag_names=tuple(_PUBLISHED_TAGS),
-        tag_weights=(tag_weight,),
-        mix=str(kind),
-        **described,
-    )
-    network = spec.build()
-    state: dict[str, Tensor] = {}
-    for ours, theirs in _PUBLISHED_LAYERS.items():
-        kernel = torch.tensor(found.tensors[f"{theirs}/kernel"])
-        state[f"{ours}.weight"] = _as_conv1d(kernel) if kernel.ndim == 4 else kernel.T
-        state[f"{ours}.bias"] = torch.tensor(found.tensors[f"{theirs}/bias"])
-    network.load_state_dict(state)
-    return HitModel([network], spec)
-
-
-def _as_conv1d(kernel: Tensor) -> Tensor:
-    """From `(mel, time, in, out)` to `(out, mel · in, time)`: one of mel and in is 1."""
-    return kernel.permute(3, 0, 2, 1).flatten(1, 2)
 
 
 def _ours(found: weights.Weights, name: str) -> HitModel:

@@ -1,0 +1,183 @@
+"""A song's sound in a few numbers, and raters that read them: for catalogues of hundreds of songs.
+
+A convolutional network needs thousands of songs. With hundreds, a smooth function of a few
+statistics does better: the mean, the spread and the restlessness of 32 mel bands, and the
+logarithm of the tags. The function is a sum of random cosines, which stands for a Gaussian kernel
+without keeping the songs it learned from, so that a model's file holds no song's features.
+
+Conventions:
+    The level of a song is taken out of its spectrogram before anything is measured, so that a
+    louder master is the same song; a silent one has a level of 0 and statistics of 0.
+
+References:
+    A. Rahimi, B. Recht, "Random features for large-scale kernel machines", 2007.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hitcore.errors import ParameterError
+from hitcore.networks.hitnet import AudioNetwork, TagNetwork
+
+N_BANDS = 32
+"""Bands that the mel bins are joined to."""
+REFERENCE_LEVEL = 2000.0
+"""Mean power per frame, summed over the mel bins, that every song is brought to."""
+TAG_FLOOR = 1e-4
+"""Added to a tag's activation before its logarithm."""
+COMPRESSION = 10_000.0
+"""Factor of power inside the logarithm of the log-mel, as `hitcore.features` has it."""
+
+
+def level(log_mel: Tensor) -> Tensor:
+    """The mean power of each song per frame, summed over the mel bins.
+
+    Shape:
+        log_mel `(n_songs, n_mels, n_frames)` of `ln(1+10000·S)`, result `(n_songs,)`.
+
+    Example:
+        >>> level(torch.zeros(1, 128, 323))
+        tensor([0.])
+    """
+    return torch.expm1(log_mel).div(COMPRESSION).sum(dim=1).mean(dim=-1)
+
+
+def mel_statistics(log_mel: Tensor, n_bands: int = N_BANDS) -> Tensor:
+    """Mean, deviation and mean step over time of each band, at a common level.
+
+    Shape:
+        log_mel `(n_songs, n_mels, n_frames)`, result `(n_songs, 3 * n_bands)`.
+
+    Raises:
+        ParameterError: the mel bins cannot be joined to this many bands, or there are fewer than
+            two frames.
+
+    Example:
+        >>> mel = torch.rand(2, 128, 20)
+        >>> louder = torch.log1p(2 * torch.expm1(mel))
+        >>> bool(torch.allclose(mel_statistics(mel), mel_statistics(louder), atol=1e-4))
+        True
+    """
+    if log_mel.ndim != 3 or log_mel.shape[1] % n_bands or log_mel.shape[2] < 2:
+        raise ParameterError(
+            f"the log-mel has shape {tuple(log_mel.shape)}; its statistics need (n_songs, a "
+            f"multiple of {n_bands} bins, at least 2 frames)"
+        )
+    gain = REFERENCE_LEVEL / level(log_mel).clamp_min(torch.finfo(torch.float32).tiny)
+    at_level = torch.log1p(torch.expm1(log_mel) * gain.clamp_max(1e12)[:, None, None])
+    bands = at_level.unflatten(1, (n_bands, -1)).mean(dim=2)
+    return torch.cat(
+        [bands.mean(dim=-1), bands.std(dim=-1), bands.diff(dim=-1).abs().mean(dim=-1)], dim=1
+    )
+
+
+def log_tags(tags: Tensor) -> Tensor:
+    """The natural logarithm of tag activations, 0 set a little above 0.
+
+    Example:
+        >>> log_tags(torch.zeros(1)).exp()
+        tensor([1.0000e-04])
+    """
+    return torch.log(tags + TAG_FLOOR)
+
+
+def sound_statistics(log_mel: Tensor, tags: Tensor) -> Tensor:
+    """All that tells songs apart without a network: level, log tags and mel statistics.
+
+    Shape:
+        log_mel `(n_songs, n_mels, n_frames)`, tags `(n_songs, n_tags)`, result
+        `(n_songs, 1 + n_tags + 3 * N_BANDS)`.
+    """
+    loudness = torch.log(level(log_mel) + 1e-6)[:, None]
+    return torch.cat([loudness, log_tags(tags), mel_statistics(log_mel)], dim=1)
+
+
+class StatisticsRater(AudioNetwork):
+    """A smooth function of the mel statistics: random cosines, then a weighted sum.
+
+    It looks at the whole passage at once, so it has no frame scores.
+
+    Args:
+        n_mels: Bins per frame, a multiple of 32.
+        n_frames: Frames per song.
+        dropout: Unused.
+        n_features: Number of cosines.
+
+    Example:
+        >>> StatisticsRater().eval()(torch.rand(2, 128, 323)).shape
+        torch.Size([2])
+    """
+
+    min_frames = 2
+    has_frames = False
+
+    def __init__(
+        self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.0, n_features: int = 512
+    ) -> None:
+        super().__init__(n_mels, n_frames, dropout)
+        self.project = nn.Linear(3 * N_BANDS, n_features)
+        self.out = nn.Linear(n_features, 1)
+
+    def statistics(self, mel: Tensor) -> Tensor:
+        """What the cosines are taken of."""
+        return mel_statistics(self.checked(mel))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """One score per song."""
+        score: Tensor = self.out(torch.cos(self.project(self.statistics(mel)))).squeeze(1)
+        return score
+
+
+class LogTagRater(TagNetwork):
+    """A smooth function of the logarithms of the tags, built as `StatisticsRater`.
+
+    Args:
+        n_tags: Length of the tag vector.
+        dropout: Unused.
+        n_features: Number of cosines.
+
+    Shape:
+        tags `(n_songs, n_tags)`, result `(n_songs,)`.
+    """
+
+    def __init__(self, n_tags: int = 50, dropout: float = 0.0, n_features: int = 512) -> None:
+        super().__init__(n_tags)
+        self.project = nn.Linear(n_tags, n_features)
+        self.out = nn.Linear(n_features, 1)
+
+    def statistics(self, tags: Tensor) -> Tensor:
+        """What the cosines are taken of."""
+        return log_tags(self.checked(tags))
+
+    def forward(self, tags: Tensor) -> Tensor:
+        """One score per song."""
+        score: Tensor = self.out(torch.cos(self.project(self.statistics(tags)))).squeeze(1)
+        return score
+
+
+def draw_cosines(
+    rater: StatisticsRater | LogTagRater, statistics: Tensor, bandwidth: float, seed: int
+) -> Tensor:
+    """Fix a rater's cosines so that they stand for a Gaussian kernel; its features of the songs.
+
+    The kernel is `exp(−bandwidth · ‖a − b‖² / d)` of statistics standardised over these songs.
+
+    Args:
+        rater: Changed in place; its last layer stays as it is.
+        statistics: Of the training songs, `(n_songs, d)`.
+        bandwidth: How fast the kernel falls; larger is less smooth.
+        seed: Two draws of one seed are equal.
+    """
+    d, n_features = statistics.shape[1], rater.project.out_features
+    generator = torch.Generator().manual_seed(seed)
+    mean, scale = statistics.mean(dim=0), statistics.std(dim=0).clamp_min(1e-6)
+    weight = torch.randn(n_features, d, generator=generator) * math.sqrt(2 * bandwidth / d) / scale
+    phase = torch.rand(n_features, generator=generator) * 2 * math.pi
+    with torch.no_grad():
+        rater.project.weight.copy_(weight)
+        rater.project.bias.copy_(phase - weight @ mean)
+        return torch.cos(rater.project(statistics))
