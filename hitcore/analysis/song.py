@@ -33,7 +33,8 @@ from hitcore.errors import HitcoreError, ParameterError
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.files import shown
 from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
-from hitcore.networks.models import PUBLISHED_MIXES, HitModel, load_model, mean_output
+from hitcore.networks.models import HitModel, load_model, mean_output
+from hitcore.networks.published import PUBLISHED_MIXES
 from hitcore.taggers import Taggram, load_tagger
 
 __all__ = [

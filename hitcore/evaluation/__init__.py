@@ -4,9 +4,11 @@ In: what songs achieved (`y_true`) and what a model says of them (`y_score`). Ou
 intervals around them, and where one song's score lies among those of a catalogue.
 
 `metrics` holds nDCG, Kendall's tau and Spearman's rho at the top 10 %; `intervals` the bootstrap,
-paired tests and Holm's correction; `percentiles` the percentile rank of a song.
+paired tests and Holm's correction; `percentiles` the percentile rank of a song; `calibration` the
+interval around it; `domain` whether a song is like those that a model learned from.
 """
 
+from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.intervals import (
     Interval,
     PairedTest,
@@ -28,6 +30,7 @@ from hitcore.evaluation.metrics import (
 from hitcore.evaluation.percentiles import PercentileRank, Reference
 
 __all__ = [
+    "Domain",
     "Evaluation",
     "Interval",
     "PairedTest",

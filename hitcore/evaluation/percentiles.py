@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hitcore.errors import DataError
+from hitcore.evaluation.calibration import CONFIDENCE, coverage, interval, places
 
 Floats = NDArray[np.float64]
 
@@ -36,10 +37,10 @@ class PercentileRank:
     percentile: float
     """Mean over the members, 0 to 1."""
     low: float
-    """The lowest member's percentile."""
+    """Lower end of the interval that holds 80 % of songs (`hitcore.evaluation.calibration`)."""
     high: float
-    """The highest member's percentile."""
-    share: float
+    """Upper end of that interval."""
+    hit_score: float
     """Median hit score of the reference songs that the models put in about this place."""
     top10_chance: float
     """Share of those songs that really are in the catalogue's top 10 %."""
@@ -79,7 +80,7 @@ class Reference:
             raise DataError(f"{values.size} scores for {folds.size} members: one each is needed")
         return np.array(
             [
-                _percentile(np.sort(self.score[self.fold == fold]), value)
+                float(places([value], self.score[self.fold == fold])[0])
                 for fold, value in zip(folds, values, strict=True)
             ]
         )
@@ -90,15 +91,14 @@ class Reference:
         Shape:
             scores (n_members,)
         """
-        places = self.percentiles(scores)
-        place = float(places.mean())
+        place = float(self.percentiles(scores).mean())
         n_near = max(1, round(NEIGHBOURHOOD * len(self.score)))
-        near = np.argsort(np.abs(self._places() - place), kind="stable")[:n_near]
+        put = self.predicted()
+        near = np.argsort(np.abs(put - place), kind="stable")[:n_near]
         top = self.hit_score >= np.quantile(self.hit_score, 0.9)
         return PercentileRank(
             place,
-            float(places.min()),
-            float(places.max()),
+            *interval(place, put, self.achieved()),
             float(np.median(self.hit_score[near])),
             float(top[near].mean()),
         )
@@ -125,18 +125,18 @@ class Reference:
         fold, score, hit_score = (tensors[name] for name in names)
         return cls(fold.astype(np.int64), score.astype(np.float64), hit_score.astype(np.float64))
 
-    def _places(self) -> Floats:
-        """Where each reference song stands among those of its own fold, (n_songs,)."""
-        places = np.empty(len(self.score))
+    def predicted(self) -> Floats:
+        """Where each reference song was put among those of its own fold, (n_songs,)."""
+        found = np.empty(len(self.score))
         for fold in np.unique(self.fold):
             rows = self.fold == fold
-            order = np.sort(self.score[rows])
-            places[rows] = _percentile(order, self.score[rows])
-        return places
+            found[rows] = places(self.score[rows], self.score[rows])
+        return found
 
+    def achieved(self) -> Floats:
+        """Where each reference song truly stands among all of them, (n_songs,)."""
+        return places(self.hit_score, self.hit_score)
 
-def _percentile(ordered: Floats, value: Any) -> Any:
-    """Share of `ordered` below `value`, ties counted half."""
-    below = np.searchsorted(ordered, value, side="left")
-    up_to = np.searchsorted(ordered, value, side="right")
-    return (below + up_to) / (2 * len(ordered))
+    def coverage(self, confidence: float = CONFIDENCE) -> float:
+        """The share of reference songs that intervals made without their own fold hold."""
+        return coverage(self.score, self.hit_score, self.fold, confidence)

@@ -37,6 +37,7 @@ def mixed_score(
         Eq. 4 of the paper.
 
     Example:
+        >>> import torch
         >>> mixed_score(torch.tensor([1.0]), torch.tensor([3.0]), 0.25)
         tensor([1.5000])
         >>> mixed_score(torch.tensor([1.0]), torch.tensor([3.0]), 0.5, mix="additive")

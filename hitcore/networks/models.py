@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from hitcore import weights
 from hitcore.errors import ParameterError, WeightsError
+from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.percentiles import Reference
 from hitcore.features import MEL_PRESETS
 from hitcore.networks.hitnet import (
@@ -39,13 +40,31 @@ from hitcore.networks.hitnet import (
     InceptionCNN,
     LinearRater,
     TagDNN,
+    TagNetwork,
 )
-from hitcore.networks.published import PUBLISHED_MIXES, PUBLISHED_TAGS, Mix, as_state
-from hitcore.networks.statistics import LogTagRater, StatisticsRater
+from hitcore.networks.published import (
+    PUBLISHED_MIXES,
+    PUBLISHED_TAGS,
+    Mix,
+    as_state,
+    published_reference,
+)
+from hitcore.networks.statistics import (
+    COMPRESSION,
+    LogTagLinear,
+    LogTagRater,
+    StatisticsLinear,
+    StatisticsRater,
+    sound_statistics,
+)
 from hitcore.networks.targets import TARGET_TRANSFORMS, inverse_target
 
 _NETWORKS: dict[str, type[AudioNetwork]] = {
-    network.__name__: network for network in (HitCNN, InceptionCNN, LinearRater)
+    network.__name__: network
+    for network in (HitCNN, InceptionCNN, LinearRater, StatisticsRater, StatisticsLinear)
+}
+_TAG_NETWORKS: dict[str, type[TagNetwork]] = {
+    network.__name__: network for network in (TagDNN, LogTagRater, LogTagLinear)
 }
 
 
@@ -67,6 +86,8 @@ class ModelSpec:
     """Name of the tagger whose tags it takes; None without a tag network."""
     tag_names: tuple[str, ...] = ()
     """The tags in the order that it takes them."""
+    tag: str = "TagDNN"
+    """Class of the tag network; counts only with tags."""
     tag_weights: tuple[float, ...] = (0.5,)
     """μ of each fold."""
     mix: str = "convex"
@@ -75,6 +96,10 @@ class ModelSpec:
     """The highlight method of the songs that it learnt from."""
     target_transform: str | None = "neg_inv_log10"
     """The scale that it rates on; None: only the order of its scores means something."""
+    gives_chance: bool = False
+    """Whether its score is the log-odds of something: a probability is `1/(1 + exp(−score))`."""
+    label: str = ""
+    """What it was taught to tell, in words, such as a share of plays or an artist's popularity."""
     title: str = ""
     """What people call it."""
     trained_on: str = ""
@@ -94,6 +119,10 @@ class ModelSpec:
         if self.audio is not None and self.audio not in _NETWORKS:
             raise ParameterError(
                 f"model {self.name}: audio is {self.audio!r}; known are {', '.join(_NETWORKS)}"
+            )
+        if self.tag not in _TAG_NETWORKS:
+            raise ParameterError(
+                f"model {self.name}: tag is {self.tag!r}; known are {', '.join(_TAG_NETWORKS)}"
             )
         if self.audio is not None and self.mel not in MEL_PRESETS:
             raise ParameterError(
@@ -135,7 +164,7 @@ class ModelSpec:
         audio = None
         if self.audio is not None:
             audio = _NETWORKS[self.audio](n_mels=self.n_mels, n_frames=self.n_frames)
-        tag = TagDNN(n_tags=len(self.tag_names)) if self.tag_names else None
+        tag = _TAG_NETWORKS[self.tag](n_tags=len(self.tag_names)) if self.tag_names else None
         return HitNet(audio, tag, tag_weight=self.tag_weights[fold], mix=self.mix).eval()
 
 
@@ -146,6 +175,8 @@ class HitModel(HitNet):
         networks: One per fold.
         spec: What they are.
         reference: Out-of-fold predictions over its catalogue, if there is one.
+        domain: What its songs are like, by `hitcore.networks.statistics.sound_statistics`; None
+            where nobody knows.
     """
 
     def __init__(
@@ -153,12 +184,14 @@ class HitModel(HitNet):
         networks: Sequence[HitNet],
         spec: ModelSpec,
         reference: Reference | None = None,
+        domain: Domain | None = None,
     ) -> None:
         first = networks[0]
         super().__init__(first.audio, first.tag, first.tag_weight, first.mix)
         self.networks = nn.ModuleList(networks)
         self.spec = spec
         self.reference = reference
+        self.domain = domain
         self.eval()
 
     @property
@@ -177,6 +210,18 @@ class HitModel(HitNet):
     def forward(self, mel: Tensor | None, tags: Tensor | None = None) -> HitNetOutput:
         """The mean over the folds of every part of the output; shapes as in `HitNet`."""
         return mean_output(self.fold_outputs(mel, tags))
+
+    def statistics(self, mel: Tensor | None, tags: Tensor | None = None) -> NDArray[np.float64]:
+        """What its domain is measured in: the statistics of what it hears.
+
+        Shape:
+            mel and tags as in `HitNet`, result `(n_songs, d)`.
+        """
+        if mel is not None and self.spec.mel is not None:
+            raw = MEL_PRESETS[self.spec.mel].compression == "none"
+            mel = torch.log1p(mel * COMPRESSION) if raw else mel
+        tags = tags if self.spec.tag_names else None
+        return sound_statistics(mel, tags).double().numpy()
 
     def share(self, score: Tensor | float) -> NDArray[np.float64] | None:
         """The share of plays that a score stands for; None where only the order means something."""
@@ -245,6 +290,8 @@ def save_model(
     spec: ModelSpec,
     reference: Reference | None = None,
     *,
+    domain: Domain | None = None,
+    card: dict[str, Any] | None = None,
     half_precision: bool = False,
 ) -> None:
     """Write a model that `load_model` reads back.
@@ -254,6 +301,8 @@ def save_model(
         networks: One per fold, as `spec.build()` makes them.
         spec: What they are.
         reference: Out-of-fold predictions over the catalogue, for a song's place among its songs.
+        domain: What the songs that it learned from are like.
+        card: Its model card as `hitcore.networks.cards.ModelCard.to_dict` gives it.
         half_precision: Store the weights in 16 bits, for half the size.
 
     Raises:
@@ -280,11 +329,38 @@ def save_model(
         tensors = {key: value.astype(np.float16) for key, value in tensors.items()}
     if reference is not None:
         tensors |= reference.to_tensors()
+    if domain is not None:
+        tensors |= domain.to_tensors()
     described = {key: getattr(spec, key) for key in ("name", *weights.DESCRIPTION) if key != "kind"}
-    weights.save(path, tensors, {**described, "kind": "hit model", "spec": spec.to_dict()})
+    document = {**described, "kind": "hit model", "spec": spec.to_dict()}
+    if card is not None:
+        document["card"] = card
+    weights.save(path, tensors, document)
 
 
 # --- reading -------------------------------------------------------------------------------------
+
+
+def _published(found: weights.Weights, mix: Mix) -> HitModel:
+    """The authors' model: its kernels transposed, its two networks mixed as asked."""
+    kind, tag_weight = PUBLISHED_MIXES[mix]
+    described = {key: found.metadata[key] for key in weights.DESCRIPTION if key != "kind"}
+    spec = ModelSpec(
+        name="kkbox-ret30",
+        audio="HitCNN",
+        mel="release",
+        tagger="jynet",
+        tag_names=PUBLISHED_TAGS,
+        tag_weights=(tag_weight,),
+        mix=str(kind),
+        label="share of a service's plays, days 30 to 59 after release",
+        **described,
+    )
+    network = spec.build()
+    network.load_state_dict(as_state(found.tensors))
+    reference = published_reference() if mix == "published" else None
+    return HitModel([network], spec, reference)
+
 
 def _file_of(name: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """A run's folder stands for the model in it."""
@@ -311,4 +387,5 @@ def _ours(found: weights.Weights, name: str) -> HitModel:
     tensors = weights.check_shapes(full, shapes, name)
     for fold, network in enumerate(networks):
         network.load_state_dict({key: torch.tensor(tensors[key][fold]) for key in tensors})
-    return HitModel(networks, spec, Reference.from_tensors(found.tensors))
+    reference = Reference.from_tensors(found.tensors)
+    return HitModel(networks, spec, reference, Domain.from_tensors(found.tensors))

@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hitcore import weights
+from hitcore.evaluation.percentiles import Reference
+from hitcore.files import ASSETS
 from hitcore.networks.mixing import MixKind
 
 Mix = Literal["published", "trained"]
@@ -23,7 +26,7 @@ PUBLISHED_MIXES: dict[str, tuple[MixKind, float]] = {
 """How the published model's two scores become one: as its prediction script does, or as its
 training did."""
 
-PUBLISHED_TAGS = [
+PUBLISHED_TAGS = (
     "guitar",
     "classical",
     "slow",
@@ -74,9 +77,10 @@ PUBLISHED_TAGS = [
     "female voice",
     "metal",
     "choral",
-]
+)
+"""The tags in the order that the tag network takes them."""
 
-_PUBLISHED_LAYERS = {
+_LAYERS = {
     "audio.conv1": "conv2d",
     "audio.conv2": "conv2d_1",
     "audio.conv3": "conv2d_2",
@@ -89,12 +93,16 @@ _PUBLISHED_LAYERS = {
 }
 
 
+def published_reference() -> Reference | None:
+    """Where the published prediction script's scores of 522 real clips lie; None if not shipped."""
+    file = ASSETS / "references" / "kkbox-ret30.safetensors"
+    return Reference.from_tensors(weights.read(file).tensors) if file.is_file() else None
 
 
 def as_state(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
     """The checkpoint's tensors by our names: kernels `(mel, time, in, out)` turned as ours are."""
     state: dict[str, Tensor] = {}
-    for ours, theirs in _PUBLISHED_LAYERS.items():
+    for ours, theirs in _LAYERS.items():
         kernel = torch.tensor(tensors[f"{theirs}/kernel"])
         state[f"{ours}.weight"] = _as_conv1d(kernel) if kernel.ndim == 4 else kernel.T
         state[f"{ours}.bias"] = torch.tensor(tensors[f"{theirs}/bias"])

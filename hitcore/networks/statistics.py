@@ -15,8 +15,6 @@ References:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +67,7 @@ def mel_statistics(log_mel: Tensor, n_bands: int = N_BANDS) -> Tensor:
         )
     gain = REFERENCE_LEVEL / level(log_mel).clamp_min(torch.finfo(torch.float32).tiny)
     at_level = torch.log1p(torch.expm1(log_mel) * gain.clamp_max(1e12)[:, None, None])
-    bands = at_level.unflatten(1, (n_bands, -1)).mean(dim=2)
+    bands = at_level.reshape(len(log_mel), n_bands, -1, log_mel.shape[2]).mean(dim=2)
     return torch.cat(
         [bands.mean(dim=-1), bands.std(dim=-1), bands.diff(dim=-1).abs().mean(dim=-1)], dim=1
     )
@@ -85,21 +83,56 @@ def log_tags(tags: Tensor) -> Tensor:
     return torch.log(tags + TAG_FLOOR)
 
 
-def sound_statistics(log_mel: Tensor, tags: Tensor) -> Tensor:
-    """All that tells songs apart without a network: level, log tags and mel statistics.
+def sound_statistics(log_mel: Tensor | None, tags: Tensor | None) -> Tensor:
+    """All that tells songs apart without a network: level and mel statistics, log tags.
 
     Shape:
-        log_mel `(n_songs, n_mels, n_frames)`, tags `(n_songs, n_tags)`, result
-        `(n_songs, 1 + n_tags + 3 * N_BANDS)`.
+        log_mel `(n_songs, n_mels, n_frames)`, tags `(n_songs, n_tags)`; either may be None. The
+        result is `(n_songs, 1 + 3 * N_BANDS + n_tags)`, less what is None.
+
+    Raises:
+        ParameterError: Neither is given.
+
+    Example:
+        >>> sound_statistics(torch.rand(2, 128, 20), torch.rand(2, 50)).shape
+        torch.Size([2, 147])
     """
-    loudness = torch.log(level(log_mel) + 1e-6)[:, None]
-    return torch.cat([loudness, log_tags(tags), mel_statistics(log_mel)], dim=1)
+    parts = []
+    if log_mel is not None:
+        parts += [torch.log(level(log_mel) + 1e-6)[:, None], mel_statistics(log_mel)]
+    if tags is not None:
+        parts.append(log_tags(tags))
+    if not parts:
+        raise ParameterError("neither a log-mel nor tags are given; one is needed")
+    return torch.cat(parts, dim=1)
 
 
-class StatisticsRater(AudioNetwork):
+class StatisticsNetwork(AudioNetwork):
+    """What the networks of the mel statistics share; they have no frame scores.
+
+    Args:
+        n_mels: Bins per frame, a multiple of 32.
+        n_frames: Frames per song.
+        dropout: Unused.
+    """
+
+    min_frames = 2
+    has_frames = False
+
+    def __init__(self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.0) -> None:
+        super().__init__(n_mels, n_frames, dropout)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """One score per song."""
+        return self.rate(mel_statistics(self.checked(mel)))
+
+    def rate(self, statistics: Tensor) -> Tensor:
+        """One score per row of statistics, `(n_songs, 3 * N_BANDS)` to `(n_songs,)`."""
+        raise NotImplementedError
+
+
+class StatisticsRater(StatisticsNetwork):
     """A smooth function of the mel statistics: random cosines, then a weighted sum.
-
-    It looks at the whole passage at once, so it has no frame scores.
 
     Args:
         n_mels: Bins per frame, a multiple of 32.
@@ -112,9 +145,6 @@ class StatisticsRater(AudioNetwork):
         torch.Size([2])
     """
 
-    min_frames = 2
-    has_frames = False
-
     def __init__(
         self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.0, n_features: int = 512
     ) -> None:
@@ -122,13 +152,27 @@ class StatisticsRater(AudioNetwork):
         self.project = nn.Linear(3 * N_BANDS, n_features)
         self.out = nn.Linear(n_features, 1)
 
-    def statistics(self, mel: Tensor) -> Tensor:
-        """What the cosines are taken of."""
-        return mel_statistics(self.checked(mel))
+    def rate(self, statistics: Tensor) -> Tensor:
+        """One score per row of statistics."""
+        score: Tensor = self.out(torch.cos(self.project(statistics))).squeeze(1)
+        return score
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """One score per song."""
-        score: Tensor = self.out(torch.cos(self.project(self.statistics(mel)))).squeeze(1)
+
+class StatisticsLinear(StatisticsNetwork):
+    """A weighted sum of the mel statistics.
+
+    Example:
+        >>> StatisticsLinear().eval()(torch.rand(2, 128, 323)).shape
+        torch.Size([2])
+    """
+
+    def __init__(self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.0) -> None:
+        super().__init__(n_mels, n_frames, dropout)
+        self.out = nn.Linear(3 * N_BANDS, 1)
+
+    def rate(self, statistics: Tensor) -> Tensor:
+        """One score per row of statistics."""
+        score: Tensor = self.out(statistics).squeeze(1)
         return score
 
 
@@ -149,35 +193,27 @@ class LogTagRater(TagNetwork):
         self.project = nn.Linear(n_tags, n_features)
         self.out = nn.Linear(n_features, 1)
 
-    def statistics(self, tags: Tensor) -> Tensor:
-        """What the cosines are taken of."""
-        return log_tags(self.checked(tags))
-
     def forward(self, tags: Tensor) -> Tensor:
         """One score per song."""
-        score: Tensor = self.out(torch.cos(self.project(self.statistics(tags)))).squeeze(1)
+        score: Tensor = self.out(torch.cos(self.project(log_tags(self.checked(tags))))).squeeze(1)
         return score
 
 
-def draw_cosines(
-    rater: StatisticsRater | LogTagRater, statistics: Tensor, bandwidth: float, seed: int
-) -> Tensor:
-    """Fix a rater's cosines so that they stand for a Gaussian kernel; its features of the songs.
-
-    The kernel is `exp(−bandwidth · ‖a − b‖² / d)` of statistics standardised over these songs.
+class LogTagLinear(TagNetwork):
+    """A weighted sum of the logarithms of the tags.
 
     Args:
-        rater: Changed in place; its last layer stays as it is.
-        statistics: Of the training songs, `(n_songs, d)`.
-        bandwidth: How fast the kernel falls; larger is less smooth.
-        seed: Two draws of one seed are equal.
+        n_tags: Length of the tag vector.
+
+    Shape:
+        tags `(n_songs, n_tags)`, result `(n_songs,)`.
     """
-    d, n_features = statistics.shape[1], rater.project.out_features
-    generator = torch.Generator().manual_seed(seed)
-    mean, scale = statistics.mean(dim=0), statistics.std(dim=0).clamp_min(1e-6)
-    weight = torch.randn(n_features, d, generator=generator) * math.sqrt(2 * bandwidth / d) / scale
-    phase = torch.rand(n_features, generator=generator) * 2 * math.pi
-    with torch.no_grad():
-        rater.project.weight.copy_(weight)
-        rater.project.bias.copy_(phase - weight @ mean)
-        return torch.cos(rater.project(statistics))
+
+    def __init__(self, n_tags: int = 50) -> None:
+        super().__init__(n_tags)
+        self.out = nn.Linear(n_tags, 1)
+
+    def forward(self, tags: Tensor) -> Tensor:
+        """One score per song."""
+        score: Tensor = self.out(log_tags(self.checked(tags))).squeeze(1)
+        return score
