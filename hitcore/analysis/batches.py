@@ -103,12 +103,12 @@ def _paragraph(report: SongReport) -> str:
 
 def _score_line(score: ModelScore) -> str:
     name = f"{score.model}{' (demo)' if score.demo else ''}"
-    if score.percentile is None and score.mixes:
+    if score.percentile is None and score.mixes and score.in_domain is not False:
         shares = ", ".join(f"{mix} mix {share_words(share)}" for mix, share in score.mixes.items())
         return f"{name}: share of plays {shares}"
-    rank = score.percentile_rank
-    chance = "" if rank is None else f", chance of the top 10 %: {rank.top10_chance:.2f}"
-    return f"{name}: {words_of(score)}{chance}"
+    among = f" of {score.reference}" if score.percentile is not None else ""
+    chance = "" if score.chance is None else f", chance {score.chance:.2f}"
+    return f"{name}: {words_of(score)}{among}{chance}"
 
 
 def _clock(seconds: float) -> str:

@@ -38,6 +38,7 @@ from hitcore.features import MEL_PRESETS, log_mel
 from hitcore.networks.hitnet import AudioNetwork, HitNet
 from hitcore.networks.mixing import MixKind, mixed_score
 from hitcore.networks.models import HitModel
+from hitcore.networks.statistics import StatisticsNetwork, mel_statistics
 
 Floats = NDArray[np.float64]
 Parts = tuple[Floats | None, Floats | None]
@@ -53,6 +54,7 @@ RANGE = (0.1, 0.9)
 """Quantiles over the windows that count as a song's range."""
 
 _WINDOWS_AT_ONCE = 512
+_STATISTICS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +192,15 @@ def hit_curve(
     order, starts = _grid(pieces, spec.n_frames, shifts, hop_s)
     window_s = spec.n_frames * hop_s
     folds: list[Parts] = []
+    statistics: Tensor | None = None  # of every window, the same for all networks that read them
     for network in _members(model):
         audio = None
-        if network.audio is not None:
+        if isinstance(network.audio, StatisticsNetwork):
+            if statistics is None:
+                statistics = _window_statistics(pieces[0], spec.n_frames)
+            with torch.inference_mode():
+                audio = np.asarray(network.audio.rate(statistics).double().numpy())
+        elif network.audio is not None:
             every = [
                 window_scores(network.audio, _shifted(piece, shift))
                 for piece in pieces
@@ -267,6 +275,16 @@ def _crops(mel: Tensor, n_frames: int, step: int) -> Iterator[Tensor]:
     """Windows cut out, some hundreds at a time, `(n_windows, n_mels, n_frames)`."""
     windows = mel[0].unfold(-1, n_frames, step).transpose(0, 1)
     yield from torch.split(windows, _WINDOWS_AT_ONCE)
+
+
+def _window_statistics(mel: Tensor, n_frames: int) -> Tensor:
+    """The statistics of every window of the grid, `(n_windows, 3 * N_BANDS)`."""
+    if mel.shape[-1] < n_frames:
+        mel = functional.pad(mel, (0, n_frames - mel.shape[-1]))
+    windows = mel[0].unfold(-1, n_frames, GRID_FRAMES).transpose(0, 1)
+    with torch.inference_mode():
+        parts = [mel_statistics(part) for part in torch.split(windows, _STATISTICS_AT_ONCE)]
+    return torch.cat(parts)
 
 
 def _edges(network: AudioNetwork, mel: Tensor, step: int, piece: int, edge: int) -> Floats:

@@ -52,16 +52,20 @@ class ModelScore:
     """The median of the model's output over all 30-second windows of the song; None where only
     the highlight was rated."""
     percentile: float | None = None
-    """Share of the reference songs that score lower, 0 to 1; None where there is no reference or
-    the song is outside the model's domain."""
+    """Share of the reference songs that score lower than `song_score`, 0 to 1; None where there is
+    no reference or the song is outside the model's domain."""
     low: float | None = None
-    """Lower end of the interval around `percentile`, 0 to 1."""
+    """Lower end of the interval around `percentile` that holds the truth for 80 % of songs."""
     high: float | None = None
     """Upper end of that interval."""
     in_domain: bool | None = None
     """Whether the song is like those that the model learned from; None where nobody knows."""
     reference: str | None = None
     """What the percentile is among; None where there is no reference."""
+    chance: float | None = None
+    """The probability that the model gives the song, 0 to 1, where its score is one's log-odds."""
+    measured: str = ""
+    """How well the model told songs apart that it had not learned from; empty where unmeasured."""
     note: str = ""
     """Why there is no percentile, in a sentence for people; empty where there is one."""
     percentile_rank: PercentileRank | None = None

@@ -13,10 +13,10 @@ References:
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,15 +25,22 @@ import torch
 from numpy.typing import NDArray
 
 from hitcore import weights
-from hitcore.analysis.curve import HitCurve, SongMels, hit_curve, mixed_scores
+from hitcore.analysis.curve import HitCurve, hit_curve, mixed_scores
+from hitcore.analysis.hearing import Hearing, model_of
+from hitcore.analysis.judging import (
+    CHARTED,
+    DEMO,
+    PUBLISHED,
+    REAL,
+    is_demo_song,
+    judge,
+)
 from hitcore.analysis.report import ModelScore, SongReport, envelope_of
-from hitcore.analysis.tagstretches import TagStretches, hear_stretches
 from hitcore.audio import AudioInfo, Waveform, decode
 from hitcore.errors import HitcoreError, ParameterError
-from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.files import shown
 from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
-from hitcore.networks.models import HitModel, load_model, mean_output
+from hitcore.networks.models import HitModel, mean_output
 from hitcore.networks.published import PUBLISHED_MIXES
 from hitcore.taggers import Taggram, load_tagger
 
@@ -61,8 +68,6 @@ BY_HAND = "by hand"
 """The method's name where a person chose the window."""
 
 DEFAULT_TAGGER = "musicnn-mtt"
-PUBLISHED = "kkbox-ret30"
-DEFAULT_DEMO = "demo-j"
 
 TAGGER_RATE = 16_000
 """Rate at which taggers hear, Hz."""
@@ -77,18 +82,21 @@ def analyse(
     tagger: str = DEFAULT_TAGGER,
     *,
     name: str | None = None,
+    demo_song: bool | None = None,
     on_stage: OnStage | None = None,
 ) -> SongReport:
     """The report of one song.
 
     Args:
         source: A path, the content of a sound file, or an open binary file.
-        models: Names of models; None for those that are installed among the published network
-            and the demo ensemble.
+        models: Names of models; None for `default_models`, and the demo ensemble where the song is
+            a demo song.
         highlight: A method of `hitcore.highlights`, a window `(start, end)` in seconds chosen by
             hand, or None for the default method.
         tagger: The tagger whose tags the report shows.
         name: What the song is called where its tags do not say; None for the file's name.
+        demo_song: Whether it is a song of the demo catalogue, so that the demo models may speak;
+            None: only if it is one of those that ship with hitcore.
         on_stage: Called with each stage's name and the fraction done before it.
 
     Raises:
@@ -119,15 +127,18 @@ def analyse(
         taggram = load_tagger(tagger).tag(clip)
     with _named(label, "scoring"):
         say("Scoring", 0.8)
-        heard = _Heard(song, clip, chosen.start, {tagger: taggram})
-        scores, notes = _scores(heard, models, silent="silent" in decoded.info.flags)
+        content_hash = _hash_of(source, content)
+        heard = Hearing(song, clip, chosen.start, {tagger: taggram})
+        heard.is_demo = is_demo_song(content_hash) if demo_song is None else demo_song
+        heard.is_silent = "silent" in decoded.info.flags
+        scores, notes = _scores(heard, models)
         notes = [*decoded.info.notes, *notes]
     say("Done", 1.0)
     return SongReport(
         name=label,
         title=decoded.info.title,
         artist=decoded.info.artist,
-        content_hash=_hash_of(source, content),
+        content_hash=content_hash,
         info=decoded.info,
         highlight=chosen,
         alternatives=tuple((other.start, other.end) for other in others),
@@ -214,16 +225,18 @@ def whole_taggram(
 
 
 def default_models() -> tuple[list[str], list[str]]:
-    """The installed models that a report shows by default, and notes on those that are not."""
-    names, notes = [], []
+    """The installed models that a report shows by default, and notes on those that are not.
+
+    What learned from real songs comes first; demo models speak about demo songs alone.
+    """
+    names = [name for name in (REAL, CHARTED) if name in weights.packaged()]
+    notes = []
     if weights.is_installed(PUBLISHED) and weights.is_installed("jynet"):
         names.append(PUBLISHED)
     else:
         notes.append(
             f"The published network ({PUBLISHED}) is not installed: {_how_to_get_published()}"
         )
-    if DEFAULT_DEMO in weights.packaged():
-        names.append(DEFAULT_DEMO)
     return names, notes
 
 
@@ -245,62 +258,36 @@ def _highlights(song: Waveform, choice: str | tuple[float, float] | None) -> lis
     return [by_hand, *found]
 
 
-class _Heard:
-    """What models take of a song, made once for all of them: spectrograms and tags.
-
-    Args:
-        song: The whole song.
-        clip: Its highlight.
-        start: Where the highlight starts, seconds.
-        taggrams: The highlight's tags by those taggers that have heard it; more are added.
-    """
-
-    def __init__(
-        self, song: Waveform, clip: Waveform, start: float, taggrams: dict[str, Taggram]
-    ) -> None:
-        self.song, self.clip, self.start = song, clip, start
-        self.mels = SongMels(song)
-        self.taggrams = taggrams
-        self._stretches: dict[str, TagStretches] = {}
-
-    def stretches(self, tagger: str) -> TagStretches:
-        """The tags over the song by one tagger."""
-        if tagger not in self._stretches:
-            by = load_tagger(tagger)
-            if tagger not in self.taggrams:
-                self.taggrams[tagger] = by.tag(self.clip)
-            known = self.taggrams[tagger]
-            self._stretches[tagger] = hear_stretches(by, self.song, known, self.start)
-        return self._stretches[tagger]
-
-
-def _scores(
-    heard: _Heard, models: Sequence[str] | None, *, silent: bool
-) -> tuple[list[ModelScore], list[str]]:
+def _scores(heard: Hearing, models: Sequence[str] | None) -> tuple[list[ModelScore], list[str]]:
     names, notes = (list(models), []) if models is not None else default_models()
-    if silent:
-        return [], ["the song is silent, so no model was asked"]
-    return [_score(_model(name), heard) for name in names], notes
+    if models is None and heard.is_demo and DEMO in weights.packaged():
+        names = [*names, DEMO]
+    return [_score(model_of(name), heard) for name in names], notes
 
 
-def _score(model: HitModel, heard: _Heard) -> ModelScore:
+def _score(model: HitModel, heard: Hearing) -> ModelScore:
     spec = model.spec
-    mel = tags = stretches = None
-    if spec.mel is not None:
-        mel = _mel_of(heard.clip, spec.mel, spec.n_frames)
-    if spec.tag_names:
-        assert spec.tagger is not None, "a model with tags names its tagger"
+    mel, tags = heard.inputs(model)
+    stretches = None
+    if spec.tagger is not None and spec.tag_names:
         stretches = heard.stretches(spec.tagger).select(spec.tag_names)
-        tags = _tags_of(heard.taggrams[spec.tagger], spec.tag_names)
     curve = hit_curve(model, heard.mels, stretches)
     with torch.inference_mode():
         outputs = model.fold_outputs(mel, tags)
     output = mean_output(outputs)
-    share = model.share(curve.song_score)
-    reference = model.reference
-    rank = None if reference is None else reference.percentile_rank(curve.song_fold_scores)
-    if rank is not None:
-        share = np.asarray(rank.share)
+    verdict = judge(
+        model,
+        curve.song_fold_scores,
+        heard.distance(model),
+        demo_song=heard.is_demo,
+        silent=heard.is_silent,
+    )
+    rank = verdict.rank
+    earned = verdict.in_domain is not False
+    share = model.share(curve.song_score) if earned else None
+    if share is not None and rank is not None and spec.n_folds > 1:
+        share = np.asarray(rank.hit_score)  # each fold has a scale of its own; places are common
+    chance = 1 / (1 + math.exp(-curve.song_score)) if spec.gives_chance and earned else None
     return ModelScore(
         model=spec.name,
         title=spec.title or spec.name,
@@ -312,11 +299,15 @@ def _score(model: HitModel, heard: _Heard) -> ModelScore:
         audio_score=_first(output.audio_score),
         tag_score=_first(output.tag_score),
         fold_scores=tuple(float(fold.score[0]) for fold in outputs),
-        mixes=_mixes(model, curve),
+        mixes=_mixes(model, curve) if earned else {},
         percentile=None if rank is None else rank.percentile,
         low=None if rank is None else rank.low,
         high=None if rank is None else rank.high,
-        reference=spec.trained_on if rank is not None else None,
+        in_domain=verdict.in_domain,
+        reference=verdict.reference,
+        chance=chance,
+        measured=spec.measured,
+        note=verdict.note,
         percentile_rank=rank,
         frame_scores=_frames(output.frame_scores),
         curve=curve,
@@ -334,24 +325,6 @@ def _mixes(model: HitModel, curve: HitCurve) -> dict[str, float]:
         assert share is not None, "the published network rates on a scale"
         found[name] = float(share)
     return found
-
-
-def _mel_of(clip: Waveform, preset: str, n_frames: int) -> torch.Tensor:
-    config = MEL_PRESETS[preset]
-    at_rate = clip.resample(config.sample_rate)
-    return fit_frames(log_mel(at_rate.samples, config), n_frames)[None]
-
-
-def _tags_of(taggram: Taggram, names: tuple[str, ...]) -> torch.Tensor:
-    """The tags that a model takes, in its order."""
-    by_name = dict(zip(taggram.tag_names, taggram.mean(), strict=True))
-    return torch.tensor([[float(by_name[name]) for name in names]], dtype=torch.float32)
-
-
-@lru_cache(maxsize=32)
-def _model(name: str) -> HitModel:
-    """A model, read once."""
-    return load_model(name)
 
 
 # --- inside --------------------------------------------------------------------------------------

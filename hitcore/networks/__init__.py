@@ -5,7 +5,7 @@ per song, higher means more of a hit.
 
 `hitnet` holds the networks of the paper and their mix, `mixing` eq. 4, `targets` the transform of
 hit scores into what a network learns, `statistics` raters for catalogues of hundreds of songs,
-`models` trained ensembles with what they expect, as files.
+`models` trained ensembles with what they expect, as files, `cards` what people should know of them.
 """
 
 import lazy_loader as _lazy
@@ -13,6 +13,7 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "cards": ["ModelCard", "load_card"],
         "hitnet": ["HitCNN", "HitNet", "HitNetOutput", "InceptionCNN", "LinearRater", "TagDNN"],
         "mixing": ["MixKind", "mixed_score"],
         "models": ["HitModel", "ModelSpec", "load_model", "save_model"],

@@ -100,6 +100,10 @@ class ModelSpec:
     """Whether its score is the log-odds of something: a probability is `1/(1 + exp(−score))`."""
     label: str = ""
     """What it was taught to tell, in words, such as a share of plays or an artist's popularity."""
+    reference: str = ""
+    """What its percentile is among, in words; empty: its training data."""
+    measured: str = ""
+    """How well it told songs apart that it had not learned from, in words with an interval."""
     title: str = ""
     """What people call it."""
     trained_on: str = ""
@@ -354,6 +358,7 @@ def _published(found: weights.Weights, mix: Mix) -> HitModel:
         tag_weights=(tag_weight,),
         mix=str(kind),
         label="share of a service's plays, days 30 to 59 after release",
+        reference="522 real clips of commercial songs, by this model's own scores of them",
         **described,
     )
     network = spec.build()
