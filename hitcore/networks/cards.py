@@ -84,6 +84,8 @@ class ModelCard:
         Raises:
             WeightsError: It is no model card.
         """
+        if not isinstance(document, dict):
+            raise WeightsError("this is no model card: it is no JSON object")
         known = {one.name for one in fields(cls)}
         given = {key: value for key, value in document.items() if key in known}
         try:

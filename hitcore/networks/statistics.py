@@ -126,6 +126,12 @@ class StatisticsNetwork(AudioNetwork):
         """One score per song."""
         return self.rate(mel_statistics(self.checked(mel)))
 
+    def _frame_scores(self, mel: Tensor) -> Tensor:
+        raise ParameterError(
+            f"{type(self).__name__} looks at a whole passage at once and has no frame scores: take "
+            "the score of each window of the song instead (hitcore.analysis.curve)"
+        )
+
     def rate(self, statistics: Tensor) -> Tensor:
         """One score per row of statistics, `(n_songs, 3 * N_BANDS)` to `(n_songs,)`."""
         raise NotImplementedError

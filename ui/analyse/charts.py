@@ -153,7 +153,7 @@ def tag_bars(tags: list[tuple[str, float]], n_tags: int = N_TAGS) -> alt.Chart:
 
 
 def percentile_strip(rank: PercentileRank) -> alt.LayerChart:
-    """The percentile on a line from 0 to 100, with the spread of the folds."""
+    """The percentile on a line from 0 to 100, with its interval."""
     colours = palette()
     table = pd.DataFrame(
         [
@@ -166,9 +166,7 @@ def percentile_strip(rank: PercentileRank) -> alt.LayerChart:
         ]
     )
     scale = alt.Scale(domain=[0, 100])
-    axis = alt.Axis(
-        values=[0, 25, 50, 75, 90, 100], grid=False, title="Percentile in the catalogue"
-    )
+    axis = alt.Axis(values=[0, 25, 50, 75, 90, 100], grid=False, title="Percentile")
     base = alt.Chart(table).encode(y=alt.Y("line:N", axis=None))
     rail = base.mark_rule(color=colours.faint, strokeWidth=6).encode(
         x=alt.datum(0, scale=scale), x2=alt.datum(100)
@@ -180,8 +178,8 @@ def percentile_strip(rank: PercentileRank) -> alt.LayerChart:
         x=alt.X("mid:Q", scale=scale, axis=axis),
         tooltip=[
             alt.Tooltip("mid:Q", format=".0f", title="percentile"),
-            alt.Tooltip("low:Q", format=".0f", title="lowest fold"),
-            alt.Tooltip("high:Q", format=".0f", title="highest fold"),
+            alt.Tooltip("low:Q", format=".0f", title="interval, from"),
+            alt.Tooltip("high:Q", format=".0f", title="to"),
         ],
     )
     return (rail + spread + middle).properties(height=80)

@@ -17,14 +17,10 @@ from ui.analyse.songs import Brought, Choice, choose, path_of
 from ui.analyse.summary import name_of
 from ui.analyse.table import kept_until_words
 from ui.frame import charts, ensembles, loaders
-from ui.frame.page import clock, error_boundary, percent, plain, ppm
+from ui.frame.page import clock, error_boundary, plain, ppm
 from ui.server.visitors import current_owner
 
 USUAL = "Those installed, the most trustworthy first"
-MIX_WORDS = {
-    "published": "as its prediction script mixes (audio + 0.5·tags)",
-    "trained": "as it was trained (0.3·audio + 0.7·tags)",
-}
 FLAG_WORDS = {
     "truncated": "The end of this file is missing; what is there was analysed.",
     "silent": "This song is silent: its tags and scores mean nothing.",
@@ -107,60 +103,37 @@ def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
         if not report.scores:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
         for score in report.scores:
-            _percentile(score) if score.percentile_rank is not None else _published(report, score)
+            _score(score)
 
 
-def _percentile(score: ModelScore) -> None:
-    rank = score.percentile_rank
-    assert rank is not None, "called for scores with a catalogue"
-    place, share, chance = st.columns(3)
-    place.metric("Percentile", f"{100 * rank.percentile:.0f}")
-    share.metric("Share of plays", ppm(rank.share))
-    chance.metric("Chance of the top 10 %", percent(rank.top10_chance))
-    n = len(score.fold_scores)
-    charts.figure(
-        f"{n} models, trained on {n} different parts of the catalogue, agree within the grey bar",
-        songcharts.percentile_strip(rank),
-        "The mark is their mean; the bar runs from the lowest to the highest of them.",
-        key=f"percentile-{score.model}",
-    )
-    demo = "**Demo:** this model learned from synthetic songs. " if score.demo else ""
-    st.caption(f"{demo}{plain(score.provenance)}.")
-
-
-def _published(report: SongReport, score: ModelScore) -> None:
+def _score(score: ModelScore) -> None:
+    """What one model says, as far as it has earned it: one number per scale, with its interval."""
     st.markdown(f"**{plain(score.title)}**")
-    if score.mixes:
-        for column, (mix, share) in zip(
-            st.columns(len(score.mixes)), score.mixes.items(), strict=True
-        ):
-            column.metric(f"Share, {mix} mix", ppm(share), help=MIX_WORDS.get(mix))
-    elif score.share is not None:
-        st.metric("Share of plays", ppm(score.share))
-    else:
+    numbers = []
+    if score.percentile is not None:
+        numbers.append(("Percentile", f"{100 * score.percentile:.0f}"))
+    if score.chance is not None:
+        numbers.append(("Sounds like charted songs", f"{score.chance:.2f}"))
+    if score.share is not None:
+        numbers.append(("Share of plays", ppm(score.share)))
+    if numbers:
+        for column, (label, value) in zip(st.columns(len(numbers)), numbers, strict=True):
+            column.metric(label, value)
+    elif not score.note:
         st.metric("Score", f"{score.score:.3f}")
-    rank, n = _rank_here(report, score)
-    if n > 1 and "silent" not in report.flags:
-        st.markdown(f"Rank **{rank} of {n}** among the songs analysed here.")
-    st.caption(
-        f"{plain(score.provenance)}. There is no catalogue behind this score, so it has no "
-        "percentile: compare songs with each other."
-    )
-
-
-def _rank_here(report: SongReport, score: ModelScore) -> tuple[int, int]:
-    """The place of this score among those of the visitor's songs, and their number.
-
-    Silence has a score too, but no place among songs.
-    """
-    others = {report.content_hash: score.score}
-    for entry in songs.library().songs(current_owner()):
-        line = entry.line or {}
-        if "silent" not in line.get("flags", []):
-            for place in line.get("places", []):
-                if place["model"] == score.model:
-                    others[entry.digest] = place["score"]
-    return 1 + sum(other > score.score for other in others.values()), len(others)
+    if score.percentile_rank is not None:
+        charts.figure(
+            f"Where it would stand among {score.reference}",
+            songcharts.percentile_strip(score.percentile_rank),
+            "The mark is the song's percentile; the bar holds the truth for 80 % of songs that the "
+            "model had not learned from.",
+            key=f"percentile-{score.model}",
+        )
+    elif score.note:
+        st.info(plain(score.note), icon=":material/help:")
+    demo = "**Demo:** this model learned from synthetic songs. " if score.demo else ""
+    measured = f" Measured: {score.measured}." if score.measured else ""
+    st.caption(f"{demo}{plain(score.provenance)}.{plain(measured)}")
 
 
 def _map(song: Brought, report: SongReport) -> None:

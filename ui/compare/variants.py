@@ -30,6 +30,11 @@ def show() -> None:
     chosen = brought or [songs.bring(name, path.read_bytes()) for name, path in demos.items()]
     table = _percentiles(chosen, models)
     if table.empty:
+        st.info(
+            "The variants learned from synthetic songs and say nothing about real ones: try the "
+            "demo songs.",
+            icon=":material/help:",
+        )
         return
     charts.figure(
         "Do the variants agree about these songs?",
@@ -45,7 +50,9 @@ def demo_models() -> list[str]:
     return [
         row.name
         for row in weights.status()
-        if row.kind == "hit model" and row.name in weights.packaged()
+        if row.kind == "hit model"
+        and row.name in weights.packaged()
+        and row.name.startswith("demo-")
     ]
 
 
