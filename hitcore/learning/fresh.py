@@ -102,4 +102,4 @@ def _start_from(network: HitNet, mean: float) -> None:
             network.audio.get_submodule("conv5").bias.fill_(before_leak)  # type: ignore
         alone = network.audio is None or network.mix is MixKind.CONVEX
         if network.tag is not None and alone:
-            network.tag.dense4.bias.fill_(before_leak)
+            network.tag.get_submodule("dense4").bias.fill_(before_leak)  # type: ignore
