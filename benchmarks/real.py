@@ -29,7 +29,7 @@ from hitcore.analysis import ModelScore, analyse
 from hitcore.evaluation.calibration import places
 from hitcore.evaluation.domain import INSIDE, left_out_distances
 from hitcore.evaluation.intervals import bootstrap_interval
-from hitcore.learning.kernels import KernelSettings, fit_kernel
+from hitcore.networks.kernels import KernelSettings, fit_kernel
 from hitcore.networks.models import HitModel, load_model
 from hitcore.networks.statistics import sound_statistics
 

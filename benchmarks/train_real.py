@@ -34,9 +34,9 @@ from hitcore.evaluation.calibration import places
 from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.percentiles import Reference
 from hitcore.files import ASSETS, write_atomic
-from hitcore.learning.kernels import KernelSettings, fit_kernel
 from hitcore.networks.cards import ModelCard, write_card
 from hitcore.networks.hitnet import HitNet
+from hitcore.networks.kernels import KernelSettings, fit_kernel
 from hitcore.networks.models import ModelSpec, save_model
 from hitcore.networks.statistics import N_BANDS, sound_statistics
 

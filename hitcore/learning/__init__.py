@@ -2,19 +2,16 @@
 
 Many models of 0.1 million parameters each are trained as one batched model on data that lives on
 the device (`stack`); what is drawn in an epoch follows from each member's own seed (`batches`); the
-state is kept on disk (`checkpoints`), so that a broken run goes on where it stood. `kernels` learns
-raters of catalogues of hundreds of songs at once.
+state is kept on disk (`checkpoints`), so that a broken run goes on where it stood.
 """
 
 from hitcore.learning.chunk import EpochRecord
 from hitcore.learning.fitting import MemberResult, Progress, StackResult, fit, fit_stack
 from hitcore.learning.fusion import choose_weight, fuse
-from hitcore.learning.kernels import KernelSettings, fit_kernel
 from hitcore.learning.settings import Member, Precision, TrainConfig, TrainingData
 
 __all__ = [
     "EpochRecord",
-    "KernelSettings",
     "Member",
     "MemberResult",
     "Precision",
@@ -24,7 +21,6 @@ __all__ = [
     "TrainingData",
     "choose_weight",
     "fit",
-    "fit_kernel",
     "fit_stack",
     "fuse",
 ]

@@ -7,7 +7,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 from hitcore.errors import DataError, ParameterError
-from hitcore.learning.kernels import KernelSettings, fit_kernel
+from hitcore.networks.kernels import KernelSettings, fit_kernel
 from hitcore.networks.statistics import log_tags, mel_statistics
 
 
