@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.analyse import intake, reports, songs, table, view
+from ui.analyse import intake, reports, sidebyside, songs, table, view
 from ui.analyse.songs import choice_of
 from ui.frame import page
 from ui.server.uploads import keep_hours
@@ -26,6 +26,8 @@ with page.error_boundary():
             "Nothing here yet. Drop a song above, or try a demo song. A report takes seconds.",
             ":material/library_music:",
         )
+    if len(ticked) == 2:
+        sidebyside.show(*ticked)
     report = None if song is None else reports.in_view(song, choice)
     if report is not None:
         songs.note_opened(song, choice)

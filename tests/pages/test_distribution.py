@@ -1,6 +1,7 @@
 """The Distribution page: what its pictures and figures say, and the page itself."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -411,3 +412,41 @@ def test_stored_names_never_carry_a_path(tmp_path: Path, name: str, plain: str) 
     assert stored.parent.parent == tmp_path
     assert len(stored.parent.name) == 32
     assert stored.read_bytes() == b"x"
+
+
+def test_the_dot_of_the_mean_lies_on_the_line_of_few_songs() -> None:
+    for scores in ([9.0, 5.0, 1.0], [8.0, 1.0, 1.0, 1.0], list(np.geomspace(1000, 1, 31))):
+        values, mean = np.array(scores), float(np.mean(scores))
+        rank = distributioncharts.crossing(values, mean)
+        assert np.interp(rank, np.arange(1, len(values) + 1), values) == pytest.approx(mean)
+
+
+def test_titles_of_printed_panels_begin_at_their_axes() -> None:
+    small = pd.DataFrame(
+        {"title": "", "song_id": ["a", "b"], "artist": "", "hit_score": [0.9, 0.1]}
+    )
+    panels = [
+        distributioncharts.ranking_chart(table, long_tail(table["hit_score"]))
+        for table in (small, small.assign(hit_score=[9e-6, 1e-6]))
+    ]
+    svg = distributioncharts.as_file(
+        distributioncharts.for_print(("(a) one", panels[0]), ("(b) two", panels[1])), "svg"
+    )().decode()
+    titles = re.findall(r'transform="translate\(([^,]*),[^>]*>\((?:a|b)\)', svg)
+    # Measured from the axes, not from their labels, which are not equally wide.
+    assert [float(left) for left in titles] == [0, 0]
+
+
+def test_missing_scores_are_said_in_view() -> None:
+    def page() -> None:
+        from hitcore.plays.hitscores import ScoreReport
+        from ui.distribution.choices import show_report
+
+        fields = dict.fromkeys(ScoreReport.__dataclass_fields__, 0)
+        fields |= {"definition": "day:60", "first_day": None, "last_day": None, "time_zone": "UTC"}
+        show_report(ScoreReport(**fields | {"n_songs": 9, "n_defined": 7, "n_too_late": 2}))
+
+    app = AppTest.from_function(page).run()
+    assert not app.exception
+    assert "7 of 9 songs have a score" in app.info[0].value
+    assert "2 songs undefined" in app.info[0].value.replace("\\", "")

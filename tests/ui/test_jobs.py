@@ -47,3 +47,22 @@ def test_at_work_at_once_and_until_it_ends_however_it_ends(sleeping: Workspace) 
     while jobs.is_running(sleeping, JOB.name):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_the_last_words_leave_out_pythons_own_of_ended_workers(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path / "w")
+    folder = workspace.path / jobs.FOLDER
+    folder.mkdir()
+    (folder / "a.log.log").write_text(
+        "features of 12 songs\n/usr/lib/python3.11/multiprocessing/resource_tracker.py:254: "
+        "UserWarning: resource_tracker: There appear to be 4 leaked semaphore objects\n"
+        "  warnings.warn('resource_tracker: There appear')\n  warnings.warn(\nended\n"
+    )
+    assert jobs.last_words(workspace, "a") == "features of 12 songs\nended"
+
+
+def test_how_long_a_job_has_been_starting_is_known(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path / "w")
+    assert jobs.started_s(workspace, "a") == 0
+    (workspace.path / jobs.FOLDER / "a.process.json").write_text("{}")
+    assert 0 <= jobs.started_s(workspace, "a") < 60

@@ -65,7 +65,11 @@ def _body(in_view: Brought | None, was_at_work: Progress | None, *, waits: bool)
     _faults([entry for entry in entries if entry.fault is not None])
     st.subheader(f"Your songs ({len(entries)})", anchor=False)
     ticked = _table(entries, in_view, pending)
-    st.session_state["ticked"] = [Brought(entry.digest, entry.name) for entry in ticked]
+    songs_ticked = [Brought(entry.digest, entry.name) for entry in ticked]
+    if was_at_work is not None and songs_ticked != st.session_state.get("ticked", []):
+        st.session_state["ticked"] = songs_ticked
+        st.rerun()
+    st.session_state["ticked"] = songs_ticked
     _player()
     _actions(entries, ticked)
     st.caption(

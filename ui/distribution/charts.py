@@ -43,6 +43,17 @@ def curve_points(songs: pd.DataFrame) -> pd.DataFrame:
     return kept[["rank", "part", "song_id", "title", "artist", "ppm"]]
 
 
+def crossing(scores: np.ndarray, value: float) -> float:
+    """The rank at which the line through the scores, best first, falls to a value.
+
+    Example:
+        >>> crossing(np.array([9.0, 5.0, 1.0]), 4.0)
+        2.25
+    """
+    ranks = np.arange(1, len(scores) + 1)
+    return float(np.interp(-value, -scores, ranks))
+
+
 def ranking_chart(songs: pd.DataFrame, figures: LongTail, height: int = 300) -> alt.LayerChart:
     """Fig. 3: hit score against rank, linear, the mean as a big dot.
 
@@ -67,7 +78,8 @@ def ranking_chart(songs: pd.DataFrame, figures: LongTail, height: int = 300) -> 
     base = alt.Chart(points).encode(x=x, y=y)
     mean = pd.DataFrame(
         {
-            "rank": [figures.rank_of_mean],
+            # Where the drawn line passes the mean: between two ranks, which few songs show.
+            "rank": [crossing(songs["hit_score"].to_numpy(float), figures.mean)],
             "ppm": [figures.mean * 1e6],
             "text": [f"mean {ppm(figures.mean)}, rank {figures.rank_of_mean:,}"],
         }
@@ -301,7 +313,7 @@ def for_print(*panels: tuple[str, alt.LayerChart]) -> alt.HConcatChart:
             tickColor=colours.grey,
             titleFontWeight="normal",
         )
-        .configure_title(color=colours.ink, anchor="start", fontSize=14)
+        .configure_title(color=colours.ink, anchor="start", frame="group", fontSize=14)
         .configure_view(stroke=None)
     )
 

@@ -252,13 +252,12 @@ def show_figures(view: View) -> None:
 
 
 def show_report(report: ScoreReport) -> None:
-    """Which songs have no score and why, folded away under a line that counts them."""
+    """Which songs have no score and why: in view where songs are missing."""
     missing = report.n_songs - report.n_defined
     title = f"{report.n_defined:,} of {report.n_songs:,} songs have a score"
     if missing or report.n_rows_before_release or report.n_songs_unknown:
-        with st.expander(title, icon=":material/info:"):
-            for line in report.lines()[1:]:
-                st.markdown(page.plain(line))
+        lines = [page.plain(line) for line in report.lines()[1:]]
+        st.info(f"{title}.\n\n" + "  \n".join(lines), icon=":material/info:")
     else:
         st.caption(title)
 
@@ -267,7 +266,10 @@ def compared(view: View) -> str:
     """Whether whole set and test fold are spread alike, in a sentence."""
     rows = np.flatnonzero(view.songs["in_test"].to_numpy())
     result = alike(view.scores, rows)
-    verdict = "differ more than chance would have it" if result.p_value < 0.05 else "are alike"
+    if result.p_value < 0.05:
+        verdict = "differ more than chance would have it"
+    else:  # not seeing a difference is not seeing that there is none
+        verdict = f"show no difference that {len(rows):,} songs could tell from chance"
     return (
         f"Whole set and {view.fold_name} {verdict} (Kolmogorov-Smirnov distance "
         f"{result.ks:.3f}, p = {result.p_value:.2g}; Gini {result.gini_whole:.3f} and "

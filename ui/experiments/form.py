@@ -30,6 +30,7 @@ GRID_POINTS = {
 }
 STATES = ["planned", "running", "done", "failed", "cancelled", "interrupted"]
 POLL_S = 2.0
+USUAL_START_S = 15.0
 
 
 def choose_workspace() -> Workspace | None:
@@ -163,7 +164,14 @@ def _job(workspace: Workspace, job: Job, runs: pd.DataFrame) -> None:
         fraction = min(1.0, float(str(state.get("fraction", 0.0))))
         eta = state.get("eta_s")
         left = f", {duration(float(str(eta)))} left" if eta is not None else ""
-        st.progress(fraction, text=f"{state.get('stage', 'Starting')}{left}: {words or 'planning'}")
+        if state:
+            st.progress(fraction, text=f"{state['stage']}{left}: {words or 'planning'}")
+        else:  # the libraries of a new process take seconds, in which it can say nothing itself
+            seconds = jobs.started_s(workspace, job.name)
+            text = (
+                f"Starting, {seconds:.0f} s so far: the libraries are read, then the runs planned"
+            )
+            st.progress(min(0.99, seconds / USUAL_START_S) / 10, text=text)
         st.caption(page.plain(str(state.get("message", ""))))
         return
     if n_all and n_done == n_all:
@@ -173,12 +181,30 @@ def _job(workspace: Workspace, job: Job, runs: pd.DataFrame) -> None:
         with page.error_boundary():
             jobs.start(workspace, job)
             st.rerun()  # the whole page: from now on it looks again and again
-    st.markdown(f"Stopped: {words or 'nothing done yet'}.")
+    st.markdown(f"Stopped: {words or before_the_runs(jobs.progress(workspace, job.name))}.")
     with st.expander("Why"):
         failed = runs[runs["state"] == "failed"]
         for message in failed["message"].dropna().unique():
             st.markdown(page.plain(str(message)))
         st.code(jobs.last_words(workspace, job.name) or "No words were left.", language=None)
+
+
+def before_the_runs(state: dict[str, object]) -> str:
+    """What a job had done that stopped before it had runs.
+
+    Example:
+        >>> before_the_runs({"stage": "Features", "fraction": 0.4})
+        'at 40 % of its stage “features”; what was finished is kept, and Resume goes on from there'
+        >>> before_the_runs({})
+        'before its first step'
+    """
+    if not state:
+        return "before its first step"
+    stage, done = str(state.get("stage", "")).lower(), float(str(state.get("fraction", 0.0)))
+    return (
+        f"at {100 * done:.0f} % of its stage “{stage}”; what was finished is kept, and Resume goes "
+        "on from there"
+    )
 
 
 def _runs(table: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ from hitcore.files import write_atomic
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 FOLDER = ".jobs"
+TRACKERS_SECOND = "  warnings.warn("
 _LOOKING = threading.Lock()
 """Looking whether a job's lock is free takes it for a moment."""
 _CHILDREN: list["subprocess.Popen[bytes]"] = []
@@ -131,7 +133,18 @@ def last_words(workspace: Workspace, name: str, n_lines: int = 8) -> str:
     path = _file(workspace, name, "log").with_suffix(".log")
     if not path.exists():
         return ""
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-n_lines:])
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    # Python's own word on workers that were ended with their job; it tells nobody anything.
+    told = [line for line in lines if "resource_tracker" not in line and line != TRACKERS_SECOND]
+    return "\n".join(told[-n_lines:])
+
+
+def started_s(workspace: Workspace, name: str) -> float:
+    """Seconds since a job was last started; 0 where it never was."""
+    try:
+        return max(0.0, time.time() - _file(workspace, name, "process").stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_running(workspace: Workspace, name: str) -> bool:
