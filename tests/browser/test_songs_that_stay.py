@@ -104,7 +104,7 @@ def test_a_song_is_renamed_shared_revoked_and_removed(
     page.get_by_role("heading", name="Our *single*").wait_for()
 
     own = page.url
-    page.get_by_role("button", name="Share").click()
+    page.get_by_role("button", name="Share", exact=True).click()
     page.get_by_role("button", name="Make a link").click()
     link = page.get_by_text(re.compile(r"\?shared=")).first
     link.wait_for()

@@ -7,18 +7,19 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
+from hitcore.analysis.htmlreport import html_batch, html_report
 from hitcore.analysis.song import SongReport, highlight_clip
+from hitcore.analysis.tables import csv_of
 from hitcore.audio import encode
 from hitcore.errors import HitcoreError
 from ui.analyse import kept
 from ui.analyse.reports import views
-from ui.analyse.songs import Brought, library, require
-from ui.analyse.summary import name_of, row_of
-from ui.frame import charts
+from ui.analyse.songs import Brought, library, path_of, require
+from ui.analyse.summary import name_of
 from ui.server.library import Entry
 from ui.server.visitors import current_owner
 
@@ -39,30 +40,46 @@ def clip_of(song: Brought, start: float, end: float) -> bytes:
 
 
 def one_buttons(song: Brought, report: SongReport) -> None:
-    """The report of the song in view, as JSON and CSV, and its highlight."""
+    """The report of the song in view as a page, JSON and CSV, and its highlight."""
     stem = f"hitcore-{report.content_hash[:12]}"
+    name = name_of(song.name, report)
+    path = path_of(song)
     with st.container(horizontal=True):
+        if path is not None:
+            _button("Report", lambda: page_of(name, report, path), f"{stem}.html", "text/html",
+                    ":material/description:")  # fmt: skip
         _button("JSON", json_of(song.name, report), f"{stem}.json", "application/json",
                 ":material/data_object:")  # fmt: skip
-        _button("CSV", charts.csv_bytes(row_of(song.name, report)), f"{stem}.csv", "text/csv",
-                ":material/table:")  # fmt: skip
+        _button("CSV", csv_of([report], [name]), f"{stem}.csv", "text/csv", ":material/table:")
         try:
             clip = clip_of(song, report.highlight.start, report.highlight.end)
         except HitcoreError:
             return
         _button("highlight.wav", clip, f"{stem}-highlight.wav", "audio/wav",
                 ":material/music_note:")  # fmt: skip
+    st.caption(
+        "The report is one page that opens anywhere: charts, numbers and the highlight's sound are "
+        "inside. The CSV holds everything that is shown here."
+    )
 
 
 def batch_buttons(entries: list[Entry], which: str) -> None:
-    """The reports of many songs, as one table and as one archive of JSON files."""
+    """The reports of many songs: one page, one table, one archive of JSON files."""
     if len(entries) < 2:
         return
     load = _loader(entries)
+    _button(f"Overview of {which}", lambda: batch_page(load()), "hitcore-songs.html", "text/html",
+            ":material/description:")  # fmt: skip
     _button(f"Table of {which}", lambda: batch_csv(load()), "hitcore-songs.csv", "text/csv",
             ":material/table:")  # fmt: skip
     _button(f"Reports of {which}", lambda: batch_json(load()), "hitcore-songs.zip",
             "application/zip", ":material/folder_zip:")  # fmt: skip
+
+
+def page_of(name: str, report: SongReport, path: Path) -> str:
+    """A report as one HTML file with its highlight's sound."""
+    start, end = report.highlight.start, report.highlight.end
+    return html_report(report, encode(highlight_clip(path, start, end), "FLAC"), name=name)
 
 
 def json_of(name: str, report: SongReport) -> str:
@@ -71,9 +88,14 @@ def json_of(name: str, report: SongReport) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def batch_csv(found: list[tuple[str, SongReport]]) -> bytes:
-    """One line for each song, with every column that any of them has."""
-    return charts.csv_bytes(pd.concat([row_of(name, report) for name, report in found]))
+def batch_csv(found: list[tuple[str, SongReport]]) -> str:
+    """One line for each song, with everything that the page shows."""
+    return csv_of([report for _, report in found], [name for name, _ in found])
+
+
+def batch_page(found: list[tuple[str, SongReport]]) -> str:
+    """All songs on one page of HTML."""
+    return html_batch([report for _, report in found], [name for name, _ in found])
 
 
 def batch_json(found: list[tuple[str, SongReport]]) -> bytes:

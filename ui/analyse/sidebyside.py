@@ -16,10 +16,8 @@ from ui.frame.theme import palette
 
 N_TAGS = 12
 MAX_LETTERS = 28
-CLOCK = (
-    "floor(datum.value / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + floor(datum.value % 60)"
-)
-"""Seconds as m:ss, in the charts' own language."""
+CLOCK = "floor(datum.value / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + (datum.value % 60)"
+"""Whole seconds as m:ss, in the charts' own language."""
 
 
 def show(first: Brought, second: Brought) -> None:
@@ -152,7 +150,7 @@ def _curves(one: SongReport, two: SongReport, names: tuple[str, str]) -> None:
             x=alt.X(
                 "start:Q",
                 title="Start of the 30 s (m:ss)",
-                axis=alt.Axis(grid=False, labelExpr=CLOCK, tickCount=8),
+                axis=alt.Axis(grid=False, labelExpr=CLOCK, tickCount=6, tickMinStep=5),
             ),
             y=alt.Y("score:Q", title="Score of the 30 s", scale=alt.Scale(zero=False)),
             color=colour,

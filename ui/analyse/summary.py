@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hitcore.analysis.song import ModelScore, SongReport
-from ui.frame.page import clock
 
 N_POINTS = 60
 """Points of the small waveform."""
@@ -122,44 +120,10 @@ def small_waveform(report: SongReport) -> list[float]:
     return [round(float(part.max()), 3) for part in parts]
 
 
-def row_of(name: str, report: SongReport) -> pd.DataFrame:
-    """Everything that the page shows of a song, on one line of a table."""
-    row: dict[str, object] = {
-        "song": name_of(name, report),
-        "duration_s": round(report.info.duration_s, 2),
-        "highlight": f"{clock(report.highlight.start)}–{clock(report.highlight.end)}",
-        "highlight_start_s": round(report.highlight.start, 2),
-        "highlight_end_s": round(report.highlight.end, 2),
-        "highlight_method": report.highlight.method,
-        "flags": "; ".join(report.flags),
-    }
-    for score in report.scores:
-        place = place_of(score)
-        label = f"{score.model}{' (demo)' if score.demo else ''}"
-        values = {
-            "score": place.score,
-            "song_score": getattr(score, "song_score", None),
-            "share": place.share,
-            **{f"share_{mix}_mix": share for mix, share in score.mixes.items()},
-            "percentile": _percent(place.percentile),
-            "low": _percent(place.low),
-            "high": _percent(place.high),
-            "in_domain": place.in_domain,
-            "reference": place.reference,
-        }
-        row |= {f"{label} {key}": value for key, value in values.items()}
-    row |= {f"tag {tag}": value for tag, value in report.tags}
-    return pd.DataFrame([row])
-
-
 def _is_file_name(name: str) -> bool:
     """Whether a name ends as names of sound files do."""
     stem, dot, ending = name.rpartition(".")
     return name == "song" or bool(stem and dot and ending.isalnum() and len(ending) <= 5)
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
 
 
 def _number(value: Any) -> float | None:
