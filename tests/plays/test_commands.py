@@ -109,6 +109,34 @@ def test_days_are_those_of_the_services_time_zone(hitcore: Hitcore, tmp_path: Pa
     assert (done.returncode, "time zone 'Mars/Olympus' is unknown" in done.stderr) == (2, True)
 
 
+def test_events_count_once_unless_they_are_meant(hitcore: Hitcore, tmp_path: Path) -> None:
+    log, songs, out = tmp_path / "log.csv", tmp_path / "songs.csv", tmp_path / "scores.csv"
+    rows = [f"{user},{song},2024-01-01T00:00:00Z" for user, song in ("ua", "ua", "ub", "va")]
+    log.write_text("\n".join(["user_id,song_id,listened_at", *rows, ""]))
+    songs.write_text("song_id,release_date\na,2024-01-01\nb,2024-01-01\n")
+    command = ("plays", "score", log, "--songs", songs, "--definition", "day:0", "--out", out)
+    for options, scores in (([], [2 / 3, 1 / 3]), (["--keep-duplicates"], [3 / 4, 1 / 4])):
+        done = hitcore(*command, *options)
+        assert done.returncode == 0, done.stderr
+        assert pd.read_csv(out)["hit_score"].tolist() == pytest.approx(scores)
+        said = "dropped 1: the same song, listener and time as another row" in done.stderr
+        assert said == (not options)
+
+
+def test_columns_by_number_and_decimals_are_said(hitcore: Hitcore, tmp_path: Path) -> None:
+    log, songs, out = tmp_path / "log.csv", tmp_path / "songs.csv", tmp_path / "scores.csv"
+    log.write_text("2024-01-01;x;1.000;A\n2024-01-01;y;3.000;B\n")
+    songs.write_text("artist,title,release_date\nA,x,2024-01-01\nB,y,2024-01-01\n")
+    columns = [f"--column={pair}" for pair in ("0=date", "1=title", "2=plays", "3=artist")]
+    command = ("plays", "score", log, "--songs", songs, "--definition", "day:0", "--out", out)
+    done = hitcore(*command, *columns)
+    assert done.returncode == 2
+    assert "'1.000' may be 1 (a point before decimals) or 1000" in done.stderr
+    done = hitcore(*command, *columns, "--decimal", ".")
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(out)["hit_score"].tolist() == [0.25, 0.75]
+
+
 def test_stats_prints_one_json_document(hitcore: Hitcore, files: tuple[Path, Path]) -> None:
     log, songs = files
     done = hitcore("plays", "stats", log, "--songs", songs, "--definition", "cumulative", "--json")

@@ -665,6 +665,16 @@ CASES = [
         "regional-global-daily-2023-01-05.csv, line 2: song_id 'spotify:album:1' is no track of Spotify; accepted is a track such as spotify:track:0000000000000000000000 (or leave such rows out with on_error='skip')",
     ),
     Case(
+        "charts of regions that a terminal would obey",
+        "charts.csv",
+        "title,rank,date,artist,url,region,streams\n"
+        + "".join(
+            f"T,1,2024-01-01,A,https://open.spotify.com/track/1,{region},9\n"
+            for region in ("Per\tu", "\x1b[31mPeru")
+        ),
+        "charts.csv: charts of ?[31mPeru and Per u; read one region at a time",
+    ),
+    Case(
         "half an FMA table",
         "tracks.csv",
         ",album,artist,set,track\n,x,id,subset,listens\n1,2\n",

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from hitcore.errors import DataError
 from hitcore.plays.parsing.archives import Text, base_name
-from hitcore.plays.parsing.cells import Day, Id, shown, trimmed
+from hitcore.plays.parsing.cells import Day, Id, one_line, shown, trimmed
 from hitcore.plays.parsing.counts import Count
 from hitcore.plays.parsing.delimited import DELIMITED, Header, delimited, rows_of, split_line
 from hitcore.plays.parsing.reader import Reader, first_lines
@@ -66,7 +66,7 @@ def batches(paths: Sequence[Path], reading: Reading) -> Iterator[Batch]:
                 if "region" in columns:
                     regions |= set(pc.unique(trimmed(rows.columns["region"])).to_pylist())
                 if len(regions) > 1:
-                    named = sorted(regions)
+                    named = [one_line(region, 40) for region in sorted(regions)]
                     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
                     raise DataError(
                         f"{text.name}: charts of {' and '.join(named[:3])}{more}; read one region "
