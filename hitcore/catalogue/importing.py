@@ -58,6 +58,8 @@ def create(
     time_zone: str | None = None,
     mapping: Mapping[str, str | int] | None = None,
     on_error: OnError = "raise",
+    keep_duplicates: bool | None = None,
+    decimal: str | None = None,
     progress: Progress | None = None,
 ) -> OwnCatalogue:
     """A new workspace of one's own songs; it appears under its name when it is complete.
@@ -75,6 +77,8 @@ def create(
             own, else UTC.
         mapping: For tables of one's own, canonical name to column name.
         on_error: "raise", or "skip" to leave out and count rows that cannot be right.
+        keep_duplicates: Whether repeated events all count, as in `read_plays`.
+        decimal: "." or ",", where a column of counts cannot tell.
         progress: Called with the bytes of the log read and the bytes there are.
 
     Raises:
@@ -84,7 +88,14 @@ def create(
     """
     folder = None if audio is None else folder_of(audio)
     log, table = read_log(
-        plays, songs, format, mapping=mapping, on_error=on_error, progress=progress
+        plays,
+        songs,
+        format,
+        mapping=mapping,
+        on_error=on_error,
+        keep_duplicates=keep_duplicates,
+        decimal=decimal,
+        progress=progress,
     )
     if table is None:
         raise DataError("the log names songs by their ids only: give a table of songs as well")

@@ -6,7 +6,9 @@ import typer
 
 from hitcore.commands.plays import (
     ColumnsOption,
+    DecimalOption,
     DefinitionOption,
+    DuplicatesOption,
     FormatOption,
     SkipOption,
     SongsOption,
@@ -46,6 +48,8 @@ def create(
     time_zone: ZoneOption = None,
     column: ColumnsOption = None,
     skip_bad_rows: SkipOption = False,
+    keep_duplicates: DuplicatesOption = None,
+    decimal: DecimalOption = None,
 ) -> None:
     """Make a workspace of songs and their plays, or of one number per song; nothing is copied."""
     if (not plays) == (scores is None):
@@ -61,7 +65,7 @@ def create(
         raise ParameterError("--attributes are columns of --scores")
     _of_plays(
         *(workspace, plays or [], audio, features, songs, format, definition, time_zone),
-        *(column, skip_bad_rows),
+        *(column, skip_bad_rows, keep_duplicates, decimal),
     )
 
 
@@ -76,6 +80,8 @@ def _of_plays(
     time_zone: str | None,
     column: list[str] | None,
     skip_bad_rows: bool,
+    keep_duplicates: bool | None,
+    decimal: str | None,
 ) -> None:
     from hitcore.catalogue import importing
     from hitcore.featurestore import read_given
@@ -97,6 +103,8 @@ def _of_plays(
             time_zone=time_zone,
             mapping=mapping,
             on_error="skip" if skip_bad_rows else "raise",
+            keep_duplicates=keep_duplicates,
+            decimal=decimal,
             progress=progress,
         )
     print(*made.notes, sep="\n")

@@ -3,7 +3,8 @@
 In: logs of plays as people have them. Out: one hit score per song, the share of all plays of the
 60th day after its release, and figures of how unequally plays are spread.
 
-`readers` opens other people's formats, with `parsing` beneath it; `tables` checks tables that come
+`readers` opens other people's formats (`docs/formats.md` lists them), with `parsing` beneath it;
+`timezones` says on which day of the service something was played; `tables` checks tables that come
 from Python; `definitions` says what a hit score is (the 60th day stands there), `hitscores` runs
 the definitions over a log, `queryengines` says where (DuckDB or Spark); `longtail` and `tailfits`
 describe the distribution.
