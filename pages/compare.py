@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from hitcore.experiments import METRICS, VARIANTS
+from hitcore.experiments import METRICS
+from ui.compare import choices, pair, variants
 from ui.compare import rows as compare
-from ui.compare import variants
 from ui.frame import charts, page, resultsets
 
 page.header(
@@ -21,28 +21,33 @@ with page.error_boundary():
         st.stop()
     results = chosen.load()
     strip.caption(page.plain(" · ".join(chosen.strip())))
-    st.markdown(compare.headline(results))
+    st.markdown(pair.headline(results))
     cells = compare.cells(results.metrics)
+    sorts = (compare.ORDER, *compare.METRIC_NAMES.values())
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
-    which = left.selectbox("Rows", compare.FILTERS, key="rows")
-    order = middle.selectbox("Sort by", (compare.ORDER, *compare.METRIC_NAMES.values()), key="sort")
+    filters = compare.FILTERS
+    which = left.selectbox("Rows", filters, choices.start("rows", filters, filters[0]), key="rows")
+    order = middle.selectbox("Sort by", sorts, choices.start("sort", sorts, sorts[0]), key="sort")
+    views = ("Table", "Folds")
     view = right.segmented_control(
-        "Show", ("Table", "Folds"), default="Table", required=True, key="view"
-    )
+        "Show", views, default=views[choices.start("view", views, views[0])], required=True,
+        key="view",
+    )  # fmt: skip
+    for key, value, first in (("rows", which, filters), ("sort", order, sorts),
+                              ("view", view, views)):  # fmt: skip
+        choices.note(key, value, first[0])
     rows = compare.chosen_rows(results, which, order, cells)
     if not rows:
         page.empty_state("No row of this kind has results yet.")
     elif view == "Table":
         st.table(compare.table1(rows, cells).set_index("Row"), border="horizontal")
-        st.caption(
-            "Mean over the folds ± half of its 95 % interval; the best two of what is shown are "
-            "bold. Small and grey: the paper's figure on KKBOX's songs, which are other songs."
-        )
+        st.caption(compare.TABLE_CAPTION)
     else:
         metric = st.segmented_control(
-            "Metric", METRICS, default=METRICS[0], required=True, key="metric",
-            format_func=compare.METRIC_NAMES.get,
+            "Metric", METRICS, default=METRICS[choices.start("metric", METRICS, METRICS[0])],
+            required=True, key="metric", format_func=compare.METRIC_NAMES.get,
         )  # fmt: skip
+        choices.note("metric", metric, METRICS[0])
         charts.figure(
             f"How far do the rows differ in {compare.METRIC_WORDS[metric]}?",
             compare.fold_dots(results, rows, metric, cells),
@@ -52,28 +57,38 @@ with page.error_boundary():
         )
     charts.numbers(compare.numbers(rows, cells), key="table1")
 
+    verdicts = pair.tested(results)[2]
+    if verdicts:
+        st.subheader("The paper's claims on these songs", anchor="claims")
+        st.dataframe(pair.claims_table(verdicts), hide_index=True, key="claims")
+        st.caption(pair.CLAIMS_CAPTION)
+
     st.subheader("Two rows against each other", anchor="pair")
     one, other = st.columns(2)
-    names = {row: f"({row}) {VARIANTS[row].title}" for row in results.rows}
-    first = one.selectbox("First row", results.rows, len(results.rows[:10]) - 1,
+    names, options = {row: compare.label(row) for row in results.rows}, results.rows
+    last = options[min(len(options), 10) - 1]
+    first = one.selectbox("First row", options, choices.start("first", options, last),
                           format_func=names.get, key="first")  # fmt: skip
-    second = other.selectbox("Second row", results.rows, 0, format_func=names.get, key="second")
+    second = other.selectbox("Second row", options, choices.start("second", options, options[0]),
+                             format_func=names.get, key="second")  # fmt: skip
+    choices.note("first", first, last)
+    choices.note("second", second, options[0])
     if first == second:
         st.markdown("Choose two different rows.")
     else:
-        tests = compare.against(results, first, second)
-        st.markdown(compare.finding(first, second, tests))
-        st.dataframe(compare.test_table(tests), hide_index=True, key="tests")
-        st.caption(
-            "First minus second, fold by fold; the last two look at all test songs, the others at "
-            "the top. The interval and p come from a t-test corrected for the training songs that "
-            "folds share; p is corrected for the five metrics (Holm)."
+        found = pair.against(results, first, second)
+        charts.figure(
+            pair.finding(results, first, second, found),
+            pair.difference_chart(results, first, second, found),
+            pair.PAIR_CAPTION,
+            pair.test_table(found),
+            key="tests",
         )
         with st.expander("The songs they disagree about most"):
-            found = compare.disagreements(results, chosen.songs(), first, second)
-            st.dataframe(found, hide_index=True, key="disagreements")
+            apart = compare.disagreements(results, chosen.songs(), first, second)
+            st.dataframe(apart, hide_index=True, key="disagreements")
             st.caption("Percentiles within each song's test fold; 100 is the top.")
 
-st.subheader("Your songs under every variant", anchor="songs")
+st.subheader("Your songs under every packaged variant", anchor="songs")
 with page.error_boundary():
     variants.show()

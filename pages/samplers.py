@@ -62,9 +62,11 @@ with page.error_boundary():
         charts.figure(
             samplers.learning_finding(table),
             samplers.learning_chart(table),
-            "Lines are means over the folds, bands the middle half of them; higher is better. A "
-            "line ends where half of its folds have stopped improving.",
+            "Each line is what would be kept if training stopped there, chosen on the validation "
+            "songs: the mean over all folds, which are the same for every line, and its 95 % "
+            "interval.",
             table,
             key="learning",
         )
+        st.markdown(samplers.test_finding(results))
 st.caption(samplers.FUSION)

@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from hitcore.catalogue.songs import Catalogue
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError
-from hitcore.experiments import Results, export_results
+from hitcore.experiments import METRICS, Results, export_results
+from ui.compare import pair
 from ui.frame import loaders
 from ui.samplers import pairs as samplers
 
@@ -82,22 +83,44 @@ def test_edges_hold_all_scores_and_a_band_for_zero() -> None:
         assert edges[0] < min(positive) if 0.0 in scores else edges[0] == pytest.approx(scores[0])
 
 
-def test_learning_curves_are_means_over_the_folds_still_learning() -> None:
-    history = pd.DataFrame(
-        [("f", fold, epoch, 0.1 * fold + epoch) for fold in range(4) for epoch in range(1, 3)]
-        + [("f", 0, 3, 9.0), ("j", 0, 1, 0.5), ("d", 0, 1, 0.9)],
-        columns=["row", "fold", "epoch", "valid_ndcg"],
-    )
+def test_learning_curves_show_what_is_chosen_on_the_same_folds_throughout() -> None:
+    lines = [
+        # Fold 0 chooses epoch 2 and ends after 3; fold 1 ends after the first.
+        ("f", 0, 1, 0.9, 0.10), ("f", 0, 2, 0.5, 0.30), ("f", 0, 3, 0.7, 0.80),
+        ("f", 1, 1, 0.4, 0.20),
+        ("j", 0, 1, 0.5, 0.50), ("d", 0, 1, 0.1, 0.90),
+    ]  # fmt: skip
+    history = pd.DataFrame(lines, columns=["row", "fold", "epoch", "valid_loss", "valid_ndcg"])
     rows = samplers.rows_with("audio (HL-30) + tag", ["d", "f", "j"])
     assert rows == {"naive": "f", "ab": "j"}
     table = samplers.learning_table(history, rows)
     naive = table[table["sampler"] == "naive"]
-    assert naive["epoch"].tolist() == [1, 2], "one fold of four learns in the third epoch"
-    assert naive["mean"].tolist() == pytest.approx([1.15, 2.15])
-    assert naive["high"].tolist() == pytest.approx([1.225, 2.225]), "the middle half of the folds"
-    assert samplers.learning_finding(table).startswith("Naive reaches 2.150")
+    assert naive["epoch"].tolist() == [1, 2, 3]
+    assert naive["mean"].tolist() == pytest.approx([0.15, 0.25, 0.25]), "0.80 is never chosen"
+    assert naive["count"].tolist() == [2, 2, 2]
+    assert (naive["low"] < naive["mean"]).all()
+    assert "A/B at 0.500" in samplers.learning_finding(table)
     assert samplers.learning_table(history, {}).empty
     samplers.learning_chart(table).to_dict()
+
+
+def test_the_sentence_about_the_samplers_is_that_of_compare() -> None:
+    rng = np.random.default_rng(0)
+    for gain, n_seeds, word in ((0.3, 3, "supported"), (0.0, 3, "inconclusive"),
+                                (-0.3, 3, "contradicted"), (0.3, 1, "not judged")):  # fmt: skip
+        metrics = pd.DataFrame(
+            {"row": row, "fold": fold, "repeat": seed, "run_id": f"{row}{fold}{seed}{word}",
+             "k": 20, "n": 200, "n_train": 1600}
+            | dict.fromkeys(METRICS, gain * (row in "ij") + rng.normal(0, 0.01))
+            for row in "efgij" for fold in range(10) for seed in range(n_seeds)
+        )  # fmt: skip
+        results = Results(metrics, pd.DataFrame(), pd.DataFrame())
+        said = samplers.test_finding(results)
+        assert f"“A/B sampling is better than naive” is {word}" in said
+        claims = pair.claims_table(pair.tested(results)[2]).set_index("Claim")
+        assert claims.loc["A/B sampling is better than naive", "Verdict"] == word
+    small = Results(metrics.assign(k=5), pd.DataFrame(), pd.DataFrame())
+    assert "has 5 songs, and a verdict needs 10" in samplers.test_finding(small)
 
 
 def test_charts_are_valid_and_mark_the_threshold(songs: pd.DataFrame) -> None:
@@ -157,11 +180,11 @@ def write_results(workspace: Workspace) -> None:
     )
     history = pd.DataFrame(
         [
-            (row, fold, f"{row}{fold}", epoch, 0.1 * epoch + (row == "h"))
+            (row, fold, f"{row}{fold}", epoch, 0.1 * epoch + (row == "h"), -epoch)
             for row, fold in lines
             for epoch in (1, 2, 3)
         ],
-        columns=["row", "fold", "run_id", "epoch", "valid_ndcg"],
+        columns=["row", "fold", "run_id", "epoch", "valid_ndcg", "valid_loss"],
     )
     predictions = pd.DataFrame(columns=["row", "fold", "run_id", "split", "song_id"])
     export_results(Results(metrics, predictions, history), workspace)
@@ -188,7 +211,7 @@ def test_page_shows_methods_and_curves(workspace: Workspace, songs: pd.DataFrame
     assert "Naive sampling spends" in words
     assert "1,711 pairs, 100 % of all possible" in words.replace("\\", "")
     assert [element.value for element in app.subheader][:3] == ["Naive", "A/B", "Artist"]
-    assert "Artist reaches 1.300 on validation songs" in words.replace("\\", "")
+    assert "On validation songs: Artist at 1.300" in words.replace("\\", "")
     assert not app.error
     assert not app.info
 

@@ -1,6 +1,5 @@
 """The Compare page: Table 1 with intervals, folds as dots, two rows against each other."""
 
-import warnings
 from dataclasses import dataclass
 
 import altair as alt
@@ -8,8 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from hitcore.errors import UndefinedMetricWarning
-from hitcore.evaluation.intervals import PairedTest, holm, mean_interval, paired_test
+from hitcore.evaluation.intervals import mean_interval
 from hitcore.experiments import METRICS, VARIANTS, Results, Variant
 from ui.frame.page import plain
 from ui.frame.theme import palette
@@ -21,6 +19,7 @@ METRIC_NAMES = {
 }
 TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairs in order"}
 """What two rows are compared in: also over all test songs, which is steadier than a short top."""
+METRIC_SIGNS = {"ndcg": "nDCG", "kendall": "τ", "spearman": "ρ"}
 METRIC_WORDS = {
     "ndcg": "plays gathered by the predicted top list (nDCG@10 %)",
     "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
@@ -29,6 +28,10 @@ METRIC_WORDS = {
 SAMPLER_NAMES = {None: "none", "naive": "naive", "artist": "artist", "ab": "A/B"}
 FILTERS = ("All rows", "The paper's rows", "Baselines", "Audio only", "With tags", "Siamese")
 ORDER = "The paper's order"
+TABLE_CAPTION = (
+    "Mean over the folds ± half of its 95 % interval; the best two of what is shown are bold. The "
+    "columns on the right are the paper's figures on KKBOX's songs, which are other songs."
+)
 
 
 @dataclass(frozen=True)
@@ -50,41 +53,13 @@ def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
     """Mean and 95 % interval over the folds of each row and metric."""
     found = {}
     for row in metrics["row"].unique():
-        folds = metrics[metrics["row"] == row]
+        folds = metrics[metrics["row"] == row].groupby("fold")
         for metric in METRICS:
-            values = folds[metric].dropna().to_numpy(float)
+            values = folds[metric].mean().dropna().to_numpy(float)  # over the seeds of a fold
             if len(values) > 1:
                 interval = mean_interval(values)
                 found[row, metric] = Cell(interval.estimate, interval.low, interval.high)
     return found
-
-
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Results: id})
-def headline(results: Results) -> str:
-    """Which rows gather most plays here, and how sure that is, in Markdown."""
-    means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
-    order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
-    if len(order) < 2:
-        return ""
-    first, second = order[:2]
-    tests = [_test(results, first, row, "ndcg") for row in order[1:]]
-    corrected = holm([test.p_value for test in tests])
-    ahead = [t for t, p in zip(tests, corrected, strict=True) if p < 0.05 and t.difference > 0]
-    sure = (
-        f"the first is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
-        if ahead
-        else "the first is ahead of no other row beyond chance"
-    )
-    n_top = int(results.metrics["k"].median()) if "k" in results.metrics else 0
-    coarse = (
-        f" A fold's top 10 % are {n_top} songs here (150 in the paper), so intervals are wide."
-        if 0 < n_top < 50
-        else ""
-    )
-    return (
-        f"**{_label(first)} gathers most plays in its top 10 % (nDCG {means[first]:.3f}), "
-        f"{_label(second)} comes second ({means[second]:.3f});** {sure}.{coarse}"
-    )
 
 
 def chosen_rows(
@@ -107,7 +82,7 @@ def chosen_rows(
 
 
 def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
-    """Table 1 for reading: ours with half of its interval, best two bold, the paper beside."""
+    """Table 1 for reading: ours with half of its interval, best two bold; the paper in columns."""
     best = {
         metric: sorted(rows, key=lambda row: -_estimate(table, row, metric))[:2]
         for metric in METRICS
@@ -123,8 +98,14 @@ def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
         }
         for metric in METRICS:
             line[METRIC_NAMES[metric]] = _cell(table, row, metric, bold=row in best[metric])
+        for metric in METRICS:
+            paper = getattr(v.paper, metric, None)
+            line[f"Paper: {METRIC_SIGNS[metric]}"] = "" if paper is None else signed(paper, 3)
         lines.append(line)
-    return pd.DataFrame(lines)
+    shown = pd.DataFrame(lines)
+    papers = [f"Paper: {sign}" for sign in METRIC_SIGNS.values()]
+    known = bool((shown[papers] != "").any(axis=None)) if lines else False
+    return shown if known else shown.drop(columns=papers, errors="ignore")
 
 
 def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
@@ -147,17 +128,17 @@ def fold_dots(
     """Each fold as a dot, the mean with its interval, the paper's value as a diamond."""
     colours = palette()
     folds = results.metrics[results.metrics["row"].isin(rows)][["row", "fold", metric]].dropna()
-    folds = folds.assign(name=folds["row"].map(_label))
+    folds = folds.assign(name=folds["row"].map(label))
     means = pd.DataFrame(
         [
-            {"name": _label(row), "mean": c.estimate, "low": c.low, "high": c.high,
+            {"name": label(row), "mean": c.estimate, "low": c.low, "high": c.high,
              "paper": getattr(VARIANTS[row].paper, metric) if VARIANTS[row].paper else None}
             for row in rows if (c := table.get((row, metric)))
         ]
     )  # fmt: skip
     y = alt.Y(
         "name:N",
-        sort=[_label(row) for row in rows],
+        sort=[label(row) for row in rows],
         title=None,
         axis=alt.Axis(labelLimit=260, labelOverlap=False, ticks=False, grid=True),
     )
@@ -187,54 +168,6 @@ def fold_dots(
         .encode(x="paper:Q", y=y, tooltip=["name", alt.Tooltip("paper:Q", format=".4f")])
     )
     return (bars + dots + ticks + paper).properties(height=26 * len(rows) + 50)
-
-
-def against(results: Results, first: str, second: str) -> dict[str, tuple[PairedTest, float]]:
-    """The paired difference of two rows in each metric, with p after Holm over the metrics."""
-    metrics = [metric for metric in TEST_NAMES if metric in results.metrics.columns]
-    tests = {metric: _test(results, first, second, metric) for metric in metrics}
-    corrected = holm([test.p_value for test in tests.values()])
-    return {m: (test, float(p)) for (m, test), p in zip(tests.items(), corrected, strict=True)}
-
-
-def _test(results: Results, first: str, second: str, metric: str) -> PairedTest:
-    """First against second over the folds in which both have a value."""
-    a, b = (results.folds_of(row).set_index("fold")[metric].dropna() for row in (first, second))
-    both = a.index.intersection(b.index)
-    with warnings.catch_warnings():
-        # A row that gives all songs one score has no τ and ρ: the table says "undefined".
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        return paired_test(a[both], b[both])
-
-
-def finding(first: str, second: str, tests: dict[str, tuple[PairedTest, float]]) -> str:
-    """The comparison of two rows in a sentence."""
-    better = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference > 0]
-    worse = [TEST_NAMES[m] for m, (t, p) in tests.items() if p < 0.05 and t.difference < 0]
-    if better and not worse:
-        return f"Row ({first}) beats row ({second}) in {', '.join(better)} beyond chance."
-    if worse and not better:
-        return f"Row ({first}) falls behind row ({second}) in {', '.join(worse)} beyond chance."
-    if better:
-        return f"Row ({first}) is ahead in {', '.join(better)}, behind in {', '.join(worse)}."
-    return f"Rows ({first}) and ({second}) cannot be told apart on these folds."
-
-
-def test_table(tests: dict[str, tuple[PairedTest, float]]) -> pd.DataFrame:
-    """The paired tests as a table."""
-    return pd.DataFrame(
-        [
-            {
-                "Metric": TEST_NAMES[metric],
-                "Difference": signed(test.difference, 3),
-                "95 % interval": f"{signed(test.low, 3)} to {signed(test.high, 3)}",
-                "p (Holm)": signed(p, 3),
-                "p (sign flips)": signed(test.p_sign_flip, 3),
-                "Folds": test.n,
-            }
-            for metric, (test, p) in tests.items()
-        ]
-    )
 
 
 def disagreements(
@@ -287,12 +220,10 @@ def _estimate(table: dict[tuple[str, str], Cell], row: str, metric: str) -> floa
 
 def _cell(table: dict[tuple[str, str], Cell], row: str, metric: str, *, bold: bool) -> str:
     cell = table.get((row, metric))
-    paper = VARIANTS[row].paper
     ours = "undefined" if cell is None else signed(cell.estimate, 3)
     ours = f"**{ours}**" if bold and cell is not None else ours
     spread = "" if cell is None else f" ± {cell.half_width:.3f}"
-    beside = f" :gray[:small[paper {signed(getattr(paper, metric), 4)}]]" if paper else ""
-    return f"{ours}{spread}{beside}"
+    return f"{ours}{spread}"
 
 
 def signed(value: float, digits: int) -> str:
@@ -322,7 +253,8 @@ def _network(v: Variant) -> str:
     return names.get(v.network, v.title)
 
 
-def _label(row: str) -> str:
+def label(row: str) -> str:
+    """A row in words."""
     v = VARIANTS[row]
     return f"({row}) {v.title}" if v.paper else plain(v.title).replace("\\", "")
 

@@ -5,6 +5,7 @@ import streamlit as st
 
 from hitcore import weights
 from hitcore.errors import HitcoreError
+from hitcore.experiments import VARIANTS
 from ui.analyse import reports, songs
 from ui.analyse.summary import name_of
 from ui.compare import rows
@@ -25,7 +26,10 @@ def show() -> None:
         st.markdown(f"{len(brought)} songs from the Analyse page, {len(models)} variants.")
     else:
         st.markdown(f"The {len(demos)} demo songs, {len(models)} variants. Bring yours on Analyse.")
-    if not st.button("Score them with every variant", icon=":material/stacked_line_chart:"):
+    st.caption(which_words(models))
+    if not st.button(
+        "Score them with every packaged variant", icon=":material/stacked_line_chart:"
+    ):
         return
     chosen = brought or [songs.bring(name, path.read_bytes()) for name, path in demos.items()]
     table = _percentiles(chosen, models)
@@ -43,6 +47,21 @@ def show() -> None:
         table,
         key="slopes",
     )
+
+
+def which_words(models: list[str]) -> str:
+    """Which rows of Table 1 ship as models, and which do not, and why."""
+    packaged = [row for row in VARIANTS if f"demo-{row}" in models]
+    left = [row for row, v in VARIANTS.items() if v.paper and row not in packaged]
+    if not packaged:
+        return ""
+    text = f"Packaged as ensembles of the demo catalogue: rows {', '.join(packaged)}."
+    if left:
+        text += (
+            f" Not packaged, to keep the app small: {', '.join(left)}; `hitcore experiment export` "
+            "makes ensembles of any row that you have run."
+        )
+    return text
 
 
 def demo_models() -> list[str]:

@@ -1,10 +1,13 @@
 """Learning curves of any rows: means over the folds with the middle half of them, and losses."""
 
 from collections.abc import Callable
+from dataclasses import astuple
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from hitcore.evaluation.intervals import mean_interval
 from ui.frame.theme import palette
 
 COLUMNS = ["row", "epoch", "mean", "low", "high", "count"]
@@ -39,6 +42,41 @@ def curves(history: pd.DataFrame, rows: list[str], column: str = "valid_ndcg") -
         shown = table[table["count"] >= max(1, of_row["fold"].nunique() / 2)]
         parts.append(shown.reset_index().assign(row=row))
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def chosen_so_far(history: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
+    """What would be kept if training stopped at an epoch: one line per row and epoch.
+
+    Of each fold (and seed) the validation nDCG@10 % at the epoch that its validation loss has
+    chosen by then, so that the end of a line is what the row's test figures come from. Every line
+    is of the same folds throughout: a fold that has ended stands at what it chose.
+
+    Args:
+        history: As `Results.history`.
+        rows: In the order wanted.
+    """
+    parts = []
+    wanted = history[history["row"].isin(rows)]
+    if wanted.empty or not {"valid_ndcg", "valid_loss"} <= set(wanted):
+        return pd.DataFrame(columns=COLUMNS)
+    epochs = range(int(wanted["epoch"].min()), int(wanted["epoch"].max()) + 1)
+    for row in rows:
+        of_row = wanted[wanted["row"] == row].sort_values("epoch")
+        if of_row.empty:
+            continue
+        repeat = of_row.get("repeat", 0)
+        kept = {}
+        for key, run in of_row.assign(repeat=repeat).groupby(["fold", "repeat"]):
+            better = run["valid_loss"] < run["valid_loss"].cummin().shift(fill_value=np.inf)
+            value = run["valid_ndcg"].where(better).ffill()
+            kept[key] = pd.Series(value.to_numpy(), run["epoch"].to_numpy()).reindex(epochs).ffill()
+        folds = pd.DataFrame(kept).T.groupby(level=0).mean()
+        for epoch in epochs:
+            values = folds[epoch].dropna().to_numpy(float)
+            one = float(values.mean()) if len(values) else np.nan
+            found = astuple(mean_interval(values)) if len(values) > 1 else (one, one, one)
+            parts.append((row, epoch, *found, len(values)))
+    return pd.DataFrame(parts, columns=COLUMNS)
 
 
 def apart(values: list[float], span: float) -> list[float]:

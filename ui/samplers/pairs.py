@@ -8,10 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from hitcore.errors import DataError
+from hitcore.experiments import Results
+from hitcore.experiments.figures import Figures
 from hitcore.experiments.variants import TABLE1
+from hitcore.experiments.verdicts import judge, too_small
 from hitcore.learning.paircounts import Composition, composition, count_between
 from hitcore.learning.pairs import AB, Artist, Naive, PairRule, mean_hit_score
-from ui.frame.learningcurves import apart, curves
+from ui.frame.learningcurves import apart, chosen_so_far
 from ui.frame.page import percent, ppm
 from ui.frame.theme import ORDERED_SCALE, palette
 
@@ -315,22 +318,41 @@ def rows_with(features: str, rows: list[str]) -> dict[str, str]:
 
 
 def learning_table(history: pd.DataFrame, rows: dict[str, str]) -> pd.DataFrame:
-    """Validation nDCG@10 % over folds, one line per sampler and epoch; see `learning.curves`."""
-    table = curves(history, list(rows.values()))
+    """Validation nDCG@10 % of what is chosen by then, one line per sampler and epoch."""
+    table = chosen_so_far(history, list(rows.values()))
     sampler_of = {row: sampler for sampler, row in rows.items()}
     samplers = table["row"].map(sampler_of)
     return table.assign(sampler=samplers, method=samplers.map(TITLES))
 
 
 def learning_finding(table: pd.DataFrame) -> str:
-    """Which method's mean curve rises highest, and by how much."""
-    peaks = table.groupby("method")["mean"].max().sort_values(ascending=False)
-    if len(peaks) < 2:
-        return f"{peaks.index[0]} reaches nDCG@10 % of {peaks.iloc[0]:.3f} on validation songs"
-    return (
-        f"{peaks.index[0]} reaches {peaks.iloc[0]:.3f} on validation songs, {peaks.index[1]} "
-        f"{peaks.iloc[1]:.3f}"
-    )
+    """Where the lines end, on the validation songs that choose."""
+    ends = table.loc[table.groupby("method")["epoch"].idxmax()].sort_values("mean", ascending=False)
+    told = [
+        f"{line.method} at {line.mean:.3f} ({line.low:.3f} to {line.high:.3f})"
+        for line in ends.itertuples()
+    ]
+    return "On validation songs: " + ", ".join(told)
+
+
+def test_finding(results: Results) -> str:
+    """What the test songs say of the samplers: the verdicts that Compare shows, in words."""
+    figures = Figures.of(results)
+    if small := too_small(figures):
+        return small
+    lines = []
+    for verdict in judge(figures):
+        if not verdict.claim.words.startswith("A/B sampling"):
+            continue
+        low, high = verdict.interval()
+        why = f" ({verdict.why})" if verdict.why else ""
+        lines.append(
+            f"“{verdict.claim.words}” is {verdict.word}{why}: τ@10 % differs by "
+            f"{verdict.decides.difference:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
+        )
+    if not lines:
+        return ""
+    return "On the test songs, as on Compare: " + "; ".join(lines) + "."
 
 
 def learning_chart(table: pd.DataFrame) -> alt.LayerChart:
@@ -364,7 +386,7 @@ def learning_chart(table: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("row:N"),
             alt.Tooltip("epoch:Q"),
             alt.Tooltip("mean:Q", format=".3f", title="mean of folds"),
-            alt.Tooltip("count:Q", title="folds still learning"),
+            alt.Tooltip("count:Q", title="folds"),
         ],
     )
     label = (
