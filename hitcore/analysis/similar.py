@@ -13,17 +13,22 @@ Conventions:
     untrusted: titles come from files and are never markup.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hitcore import weights
 from hitcore.analysis.report import SongReport
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError
+from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.store import FeatureStore
 from hitcore.files import ASSETS
 
 Floats = NDArray[np.float64]
@@ -97,6 +102,27 @@ class SongLibrary:
             tags=np.array([report.taggram.mean() for report in reports], np.float64),
             tag_names=reports[0].taggram.tag_names,
             embeddings=np.array([rows.mean(axis=0) for rows in embedded]) if known else None,
+        )
+
+    @classmethod
+    def of_workspace(cls, workspace: Workspace) -> "SongLibrary":
+        """The songs of a catalogue whose features have been built, by their tags.
+
+        Feature stores keep no embeddings, so its songs are compared by tags alone.
+
+        Raises:
+            DataError: no features with tags have been built there.
+        """
+        for path in sorted(workspace.features.glob("*/config.json")):
+            try:
+                config = FeatureConfig(**json.loads(path.read_text(encoding="utf-8")))
+                ids, tags, names = FeatureStore(workspace, config).tags_alone()
+            except (DataError, ParameterError, TypeError, ValueError):
+                continue  # another store may do
+            return _of_catalogue(workspace, ids, tags, names)
+        raise DataError(
+            f"{workspace.path.name} has no features with tags: run `hitcore features build "
+            f"{workspace.path}`"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -317,6 +343,35 @@ def _neighbour(library: SongLibrary, number: int, distance: float) -> Neighbour:
         distance=distance,
         popularity=None if achieved is None or np.isnan(achieved) else achieved,
         source=library.sources[number] if library.sources else "",
+    )
+
+
+def _of_catalogue(
+    workspace: Workspace, ids: list[str], tags: NDArray[Any], names: tuple[str, ...]
+) -> SongLibrary:
+    """The songs of a workspace with what its tables know of them."""
+    songs = pd.read_parquet(workspace.songs).set_index("song_id").reindex(ids)
+
+    def texts(column: str) -> list[str]:
+        if column not in songs:
+            return [""] * len(ids)
+        return ["" if pd.isna(cell) else str(cell) for cell in songs[column]]
+
+    titles = [
+        " — ".join(part for part in parts if part) or song
+        for song, *parts in zip(ids, texts("title"), texts("artist"), strict=True)
+    ]
+    popularity = None
+    if workspace.hit_scores.exists():
+        scores = pd.read_parquet(workspace.hit_scores).set_index("song_id")["hit_score"]
+        popularity = scores.reindex(ids).to_numpy(np.float64)
+    return SongLibrary(
+        ids=tuple(ids),
+        titles=tuple(titles),
+        tags=np.asarray(tags, np.float64),
+        tag_names=names,
+        popularity=popularity,
+        sources=tuple(texts("source")),
     )
 
 

@@ -129,8 +129,14 @@ def what_if(
         number = changed.nearest(start)
         score, folds = float(changed.scores[number]), changed.fold_scores[:, number]
     rank = None if model.reference is None else model.reference.percentile_rank(folds)
-    place = (None, None, None) if rank is None else (rank.percentile, rank.low, rank.high)
-    return WhatIf(score, tuple(float(value) for value in folds), *place, start)
+    return WhatIf(
+        score=score,
+        fold_scores=tuple(float(value) for value in folds),
+        percentile=None if rank is None else rank.percentile,
+        low=None if rank is None else rank.low,
+        high=None if rank is None else rank.high,
+        start=start,
+    )
 
 
 def _members(model: HitModel) -> list[HitNet]:

@@ -105,6 +105,29 @@ class FeatureStore:
                 tags[where] = shard_tags[within]
         return Features(tuple(song_ids), mel, tags, names, self.config)
 
+    def tags_alone(self) -> tuple[list[str], NDArray[np.float32], tuple[str, ...]]:
+        """All songs that have features, their tags, and the tags' names, without the spectrograms.
+
+        Shape:
+            song ids (n_songs), tags `(n_songs, n_tags)`, names (n_tags).
+
+        Raises:
+            DataError: the store has no tags, or a shard is not described as it should be.
+        """
+        table = self.index()
+        table = table[table["status"] == "ok"]
+        found, names = [], ()
+        for shard, rows in table.groupby(table["shard"].astype(int)):
+            about = read_sidecar(self.folder, int(str(shard)))
+            if about is None or about["tags"] is None:
+                raise DataError(f"{self.folder.name} has no tags: {self._mend()}")
+            names = tuple(about["tag_names"])
+            found.append(_mapped(self.folder / about["tags"])[rows["row"].astype(int).to_numpy()])
+        if not found:
+            raise DataError(f"{self.folder.name} has no songs yet: {self._mend()}")
+        order = table.sort_values("shard", kind="stable")
+        return [str(song) for song in order["song_id"]], np.concatenate(found), names
+
     def verify(self) -> list[str]:
         """What is wrong with the store, one line each; an empty list where all is well."""
         try:

@@ -1,15 +1,21 @@
 """Similar songs: distances that are what they say, and a map that does not move."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from planted import planted_workspace
 from sklearn.decomposition import PCA
 
 from hitcore.analysis.similar import SongLibrary, nearest, song_map
 from hitcore.analysis.typical import typical_song
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError
+from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.store import FeatureStore
 
 
 def library(n_songs: int = 40, seed: int = 0, embedded: bool = True) -> SongLibrary:
@@ -85,6 +91,25 @@ def test_a_library_comes_back_from_its_file(tmp_path: Path) -> None:
     assert (back.ids, back.titles, back.sources) == (songs.ids, songs.titles, songs.sources)
     np.testing.assert_allclose(back.tags, songs.tags, atol=1e-3)
     np.testing.assert_allclose(back.popularity, songs.popularity)
+
+
+def test_a_workspace_is_a_library(tmp_path: Path) -> None:
+    workspace = planted_workspace(tmp_path / "w", n_songs=30)
+    songs = SongLibrary.of_workspace(workspace)
+    table = pd.read_parquet(workspace.hit_scores).set_index("song_id")["hit_score"]
+    assert len(songs.ids) == 30
+    assert songs.popularity[4] == table[songs.ids[4]]
+    store = FeatureStore(workspace, store_config(workspace))
+    np.testing.assert_allclose(songs.tags, store.load(list(songs.ids)).tags)
+    assert nearest(songs, songs.tags[4])[0].song_id == songs.ids[4]
+    bare = Workspace.create(tmp_path / "bare")
+    with pytest.raises(DataError, match="features build"):
+        SongLibrary.of_workspace(bare)
+
+
+def store_config(workspace: Workspace) -> FeatureConfig:
+    path = sorted(workspace.features.glob("*/config.json"))[0]
+    return FeatureConfig(**json.loads(path.read_text()))
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -4,8 +4,10 @@ All of it is the opinion of one model, which is named. Explanations are made whe
 for, once per song and model.
 """
 
+import contextlib
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -29,6 +31,7 @@ from hitcore.analysis.why import (
     tag_changes,
 )
 from hitcore.audio import decode, encode
+from hitcore.errors import HitcoreError
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.featurestore.sounds import read_source
 from hitcore.files import ASSETS
@@ -40,6 +43,7 @@ from ui.analyse.songs import Brought, Choice, brought, choice_of, path_of
 from ui.analyse.summary import name_of
 from ui.frame import charts, ensembles
 from ui.frame.page import error_boundary, plain
+from ui.server import workspaces
 
 N_SLIDERS = 8
 N_NEIGHBOURS = 5
@@ -141,10 +145,13 @@ def similar(song: Brought, report: SongReport) -> None:
             and (found := found_report(other, choice_of(other))) is not None
             and found.tagger == report.tagger
         ]
+        # The tags of one tagger alone can be compared, whatever they are called.
         libraries: dict[str, SongLibrary] = {}
-        demo = demo_library()
-        if set(demo.tag_names) <= set(report.taggram.tag_names):
-            libraries["demo catalogue"] = demo
+        if report.tagger == "musicnn-mtt":
+            libraries["demo catalogue"] = demo_library()
+            for name in workspaces.names():
+                with contextlib.suppress(HitcoreError):  # no features there yet
+                    libraries[name] = _library_of(name)
         if own:
             mine = SongLibrary.of_reports(
                 [found for _, found in own], [other.digest for other, _ in own]
@@ -158,9 +165,11 @@ def similar(song: Brought, report: SongReport) -> None:
         )
         library = libraries[chosen or next(iter(libraries))]
         name = name_of(song.name, report)
+        own_folder = chosen in workspaces.names()
+        root = workspaces.opened(str(chosen)).path if own_folder else ASSETS / "demo"
         left, right = st.columns(2, gap="medium")
         with left:
-            _neighbours(song, report, library)
+            _neighbours(song, report, library, root)
         with right:
             _song_map(song, report, library, name)
 
@@ -213,7 +222,12 @@ def _what_if(song: Brought, score: ModelScore, model: HitModel, why: Explanation
         st.rerun(scope="fragment")
 
 
-def _neighbours(song: Brought, report: SongReport, library: SongLibrary) -> None:
+@st.cache_resource(show_spinner="Reading the catalogue", max_entries=4, ttl=3600)
+def _library_of(workspace: str) -> SongLibrary:
+    return SongLibrary.of_workspace(workspaces.opened(workspace))
+
+
+def _neighbours(song: Brought, report: SongReport, library: SongLibrary, root: Path) -> None:
     found = nearest_to(library, report, N_NEIGHBOURS, without=(song.digest,))
     st.markdown("**What sounds most like it**")
     table = similarsongs.neighbours_table(found)
@@ -224,8 +238,12 @@ def _neighbours(song: Brought, report: SongReport, library: SongLibrary) -> None
     for neighbour in found:
         label = f"▸ {plain(neighbour.title)}"
         if neighbour.source and st.button(label, key=f"hear-{song.digest[:8]}-{neighbour.song_id}"):
-            start = np.clip(report.highlight.start, 0, None)
-            st.audio(_sound_of(neighbour.source, float(start)), format="audio/wav", autoplay=True)
+            start = float(report.highlight.start)
+            st.audio(
+                _sound_of(str(root), neighbour.source, float(start)),
+                format="audio/wav",
+                autoplay=True,
+            )
 
 
 def _song_map(song: Brought, report: SongReport, library: SongLibrary, name: str) -> None:
@@ -241,9 +259,9 @@ def _song_map(song: Brought, report: SongReport, library: SongLibrary, name: str
 
 
 @st.cache_data(max_entries=16, show_spinner="Making the sound")
-def _sound_of(source: str, start: float) -> bytes:
+def _sound_of(root: str, source: str, start: float) -> bytes:
     """Half a minute of a catalogue's song as a WAV file."""
-    sound = read_source(ASSETS / "demo", source)
+    sound = read_source(Path(root), source)
     start = min(start, max(0.0, sound.duration_s - 30.0))
     return encode(sound.crop(start, min(start + 30.0, sound.duration_s)))
 
