@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import logcases
 
 MAX_SECONDS = 20
+START_SECONDS = 120
 TOKENS = [
     *(b"-1", b"1e30", b"NaN", b"inf", b"9" * 400, b"1,234", b"0x10", b" ", b"", b"\xef\xbb\xbf"),
     *(b'"', b'""', b",", b";", b"\t", b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"\xff", b"\xc3"),
@@ -397,6 +398,9 @@ def run_case(seed: int, number: int, folder: Path) -> str:
 
 def work(seed: int) -> None:
     """The child: case numbers come in by standard input, one answer a line goes out."""
+    import hitcore.plays.readers.formats  # noqa: F401 (counted to no case)
+
+    print(json.dumps(["ready", None]), flush=True)
     for line in sys.stdin:
         folder = Path(tempfile.mkdtemp(prefix="hitcore-fuzz-"))
         try:
@@ -423,6 +427,8 @@ class Child:
         self.selector = selectors.DefaultSelector()
         assert self.process.stdout is not None
         self.selector.register(self.process.stdout, selectors.EVENT_READ)
+        if not self.selector.select(START_SECONDS) or not self.process.stdout.readline():
+            sys.exit("the child does not start")
 
     def run(self, number: int) -> tuple[str, int | None]:
         """What became of a case, and the child's peak memory in MiB (None: it is dead)."""

@@ -180,7 +180,7 @@ def names_at(path: Path, limits: ReadLimits) -> list[str]:
         return [base_name(info.filename) for info in members]
 
 
-def heads(path: Path, limits: ReadLimits, wanted: Wanted, n_files: int = 200) -> Iterator[Text]:
+def heads(path: Path, limits: ReadLimits, wanted: Wanted, n_files: int = 2000) -> Iterator[Text]:
     """The text files at a path as `texts` gives them, to look at their beginnings.
 
     Of a tar archive only the first one, since to reach the next is to read all before it.

@@ -96,6 +96,10 @@ class Count:
             values = pc.if_else(outside, pa.scalar(0, known.type), known).cast(pa.int64())
             return values, _mask(cells.is_null()) | _mask(outside)
         text = trimmed(cells)
+        plain = pc.match_substring_regex(text, "^[0-9]{1,15}$")
+        if pc.all(plain).as_py():
+            values = text.cast(pa.int64())
+            return values, _mask(pc.greater(values, MAX_COUNT))
         convention = self.convention
         if convention is None:
             convention = self.found([cells]) if self.undecided(cells) else PLAIN

@@ -48,20 +48,34 @@ def without_repeats(
 
 
 def _here(files: Sequence[Path], target: Path, reading: Reading) -> int:
+    shared = _at_shared_moments(files)
+    if not shared.any():
+        return 0
     table = pa.concat_tables([pq.read_table(file) for file in files], promote_options="permissive")
-    named = np.asarray(pc.is_valid(table["user_id"]).to_numpy())
-    rows = np.ones(len(table), bool) if reading.duplicates == "all" else named
-    keyed = table.filter(pa.array(rows))
-    first = keyed.append_column("row", pa.array(np.flatnonzero(rows)))
-    kept = first.group_by(_KEYS).aggregate([("row", "min")])["row_min"].to_numpy()
-    n_again = int(rows.sum()) - len(kept)
+    candidates = table.filter(pa.array(shared))
+    named = np.asarray(pc.is_valid(candidates["user_id"]).to_numpy())
+    rows = np.ones(len(named), bool) if reading.duplicates == "all" else named
+    places = np.flatnonzero(shared)[rows]
+    keyed = candidates.filter(pa.array(rows)).append_column("row", pa.array(places))
+    kept = keyed.group_by(_KEYS).aggregate([("row", "min")])["row_min"].to_numpy()
+    n_again = len(places) - len(kept)
     if n_again:
-        stay = ~rows
+        stay = np.ones(len(table), bool)
+        stay[places] = False
         stay[kept] = True
         pq.write_table(table.filter(pa.array(stay)), target, compression="snappy")
     if not rows.all():
-        _note_alike(table.filter(pa.array(~rows)), reading)
+        _note_alike(candidates.filter(pa.array(~rows)), reading)
     return n_again
+
+
+def _at_shared_moments(files: Sequence[Path]) -> np.ndarray:
+    """Which rows have the time of another row: only these can be repeats."""
+    columns = [pq.read_table(file, columns=["listened_at"])["listened_at"] for file in files]
+    moments = np.concatenate([column.cast(pa.int64()).to_numpy() for column in columns])
+    ordered = np.sort(moments)
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(moments, np.unique(shared))
 
 
 def _note_alike(table: pa.Table, reading: Reading) -> None:

@@ -1,7 +1,9 @@
 """Readers of other people's files: play logs and catalogues in, canonical tables out.
 
 One door for plays, `read_plays`, and one for tables of songs, `read_songs`; `sniff_format` says
-which reader a file needs. What comes out is described in `hitcore.plays.parsing.playlog`.
+which reader a file needs. What services give to a person is read by `personal`; charts, data sets
+for research and tables of one's own by the readers here. What comes out is described in
+`hitcore.plays.parsing.playlog`.
 """
 
 from hitcore.plays.parsing.playlog import PLAYS_SCHEMAS, SONGS_SCHEMA, PlayLog, ReadReport
