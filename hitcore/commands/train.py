@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train networks on your own music.", no_args_is_help=True)
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".m4a", ".aac"}
-
 
 @app.command("highlighter")
 def highlighter(
@@ -97,7 +95,7 @@ def highlighter(
 
 def _songs(paths: list[str]) -> "list[SourceSong]":
     """Every sound file that is named or lies in a named folder."""
-    from hitcore.audio import load_audio
+    from hitcore.audio import is_sound_file, load_audio
     from hitcore.highlights.labels import SourceSong
 
     files: list[Path] = []
@@ -105,10 +103,10 @@ def _songs(paths: list[str]) -> "list[SourceSong]":
         path = Path(name)
         if not path.exists():
             raise DataError(f"{name} does not exist: name sound files or folders of them")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        files += inside if path.is_dir() else [path]
+        inside = (p for p in sorted(path.rglob("*")) if not p.name.startswith(".") and p.is_file())
+        files += [p for p in inside if is_sound_file(p)] if path.is_dir() else [path]
     if not files:
-        raise DataError(f"no sound files in {', '.join(paths)}: {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"no sound files in {', '.join(paths)}: docs/formats.md says what is")
     return [
         SourceSong(
             name=file.stem,

@@ -13,7 +13,7 @@ def show() -> None:
         # A new key after each drop: the files are in the library then, and a second list of them
         # would grow here, whose crosses remove nothing.
         uploads = st.file_uploader(
-            "Songs: MP3, M4A, FLAC, WAV, OGG, Opus or AIFF, up to 30 minutes each",
+            "Songs: MP3, M4A, FLAC, WAV, OGG, WebM, WMA and others, up to 30 minutes each",
             accept_multiple_files=True,
             key=f"uploads-{st.session_state.setdefault('n-drops', 0)}",
         )

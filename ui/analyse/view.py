@@ -23,7 +23,8 @@ from ui.server.visitors import current_owner
 USUAL = "Those installed, the most trustworthy first"
 FLAG_WORDS = {
     "truncated": "The end of this file is missing; what is there was analysed.",
-    "silent": "This song is silent: its tags and scores mean nothing.",
+    "silent": "This song is silent: its tags mean nothing, and no model was asked.",
+    "one channel": "Its channels cancel each other out, so the first was heard alone.",
     "shorter than 30 s": "The song is shorter than 30 s: all of it is the highlight, padded.",
     "no clear highlight": "Nothing in this song clearly comes back or stands out: listen, "
     "and move the window if you know better.",
@@ -100,7 +101,7 @@ def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
     with st.container(border=True):
         st.subheader("Where it would stand", anchor=False)
         _choose_model(song, choice)
-        if not report.scores:
+        if not report.scores and "silent" not in report.flags:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
         for score in report.scores:
             _score(score)
