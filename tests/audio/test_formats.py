@@ -45,6 +45,10 @@ def test_every_kind_gives_back_what_went_in(kind: str, files: dict[str, bytes]) 
     assert best > 0.98
 
 
+def test_a_last_frame_that_is_short_is_not_shortened_twice() -> None:
+    assert decode(of_kind("caf alac", music(6))).info.duration_s == pytest.approx(6, abs=1e-9)
+
+
 @pytest.mark.parametrize("kind", MORE_KINDS)
 def test_a_passage_is_the_crop_of_the_whole(kind: str, files: dict[str, bytes]) -> None:
     whole = decode(files[kind], 22_050)

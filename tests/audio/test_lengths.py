@@ -267,6 +267,16 @@ def test_whatever_the_header_the_length_is_that_of_the_frames(
     _is_crop(part, whole)
 
 
+def test_what_looks_like_a_frame_before_the_first_is_none() -> None:
+    """Such as two bytes of a picture that the wrong size of a tag leads to."""
+    other = mp3(swelling(1, 1, 22_050), 22_050)
+    start, end = first_frame(other)
+    stream = mpegframes.walk(other[start:end] + VBR, 0)
+    assert stream is not None
+    assert [run.start for run in stream.runs] == [end - start]
+    assert stream.totals == mpegframes.walk(VBR, 0).totals
+
+
 @given(st.binary(max_size=3000), st.integers(0, 3000))
 @settings(deadline=None, derandomize=True)
 def test_any_bytes_can_be_walked(data: bytes, start: int) -> None:
