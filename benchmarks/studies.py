@@ -95,7 +95,6 @@ def ship(
     artists = sorted({artist for artists in catalogue.artist_ids for artist in artists})
     new_artist = anonymous(artists, "a")
     truth = ranks(catalogue.hit_scores)
-    rank_of = dict(zip(new_id.values(), truth, strict=True))
     rank_of = {new_id[song]: value for song, value in zip(catalogue.song_ids, truth, strict=True)}
     songs = pd.DataFrame(
         {

@@ -178,6 +178,10 @@ ATTRIBUTES: tuple[Variant, ...] = (
     Variant("attr-ab", "Tag network, A/B", "tags", "multi", "ab", tags=True, attributes=True),
     Variant("attr-ab-artist", "A/B + artist, attributes", "fusion", "none", tags=True,
             fuses=("attr-ab", "attr-artist"), attributes=True),
+    Variant("attr-listnet", "Tag network, ListNet", "tags", "listnet", tags=True,
+            attributes=True),
+    Variant("attr-lambdarank", "Tag network, LambdaRank", "tags", "lambdarank", tags=True,
+            attributes=True),
     Variant("attr-lambdamart", "LambdaMART (LightGBM)", "lambdamart", "none", attributes=True),
 )  # fmt: skip
 """Rows for catalogues with attributes: the tag network takes them, with every sampler; LightGBM's
