@@ -34,9 +34,9 @@ TITLES = {
     "hot100-charted": "Hot 100 1960–2019, the 14,216 songs that charted",
 }
 ABOUT = (
-    "Songs of 1960 to 2019 with twelve audio attributes of an interface, no sound; the label is the "
-    "share of its decade's chart weeks. Songs that never charted come from less popular genres by "
-    "the source's own rule, so telling them from hits is easier than it is among songs at large."
+    "Songs of 1960 to 2019 with twelve audio attributes of an interface, no sound; the label is "
+    "the share of its decade's chart weeks. Songs that never charted come from less popular genres "
+    "by the source's own rule, so telling them from hits is easier than it is among songs at large."
 )
 
 
@@ -53,7 +53,13 @@ def config() -> ExperimentConfig:
         n_folds=5,
         grid=Grid(margins=(0.3,), rank_weights=(0.8,), tag_weights=(0.5,)),
         training=replace(
-            usual.training, learning_rate=0.01, batch_size=64, max_epochs=12, patience=4
+            usual.training,
+            optimiser="adam",
+            learning_rate=2e-3,
+            batch_size=128,
+            pairing="explicit",
+            max_epochs=6,
+            patience=3,
         ),
     )
 
@@ -92,13 +98,15 @@ def main() -> None:
     parser.add_argument("--device", default=None, help="cpu, cuda; a GPU if there is one")
     parser.add_argument("--workers", type=int, default=0, help="processes; one for each core")
     parser.add_argument("--songs", choices=tuple(TITLES), help="one of the two workspaces alone")
+    parser.add_argument("--rows", help="some rows only, such as attr-ab,attr-naive")
     parser.add_argument("--report", action="store_true", help="only ship and write what is there")
     parser.add_argument("--only-run", action="store_true", help="neither ship nor write")
     options = parser.parse_args()
     places = workspaces_of(options.folder)
     if not options.report:
         chosen = [options.songs] if options.songs else list(places)
-        parts = [Part(places[name], kind, rows()) for name in chosen for kind in KINDS]
+        wanted = tuple(options.rows.split(",")) if options.rows else rows()
+        parts = [Part(places[name], kind, wanted) for name in chosen for kind in KINDS]
         run(parts, config(), options.device, options.workers)
     if not options.only_run:
         for name, place in places.items():

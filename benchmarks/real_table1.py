@@ -39,8 +39,8 @@ def config() -> ExperimentConfig:
             optimiser="adam",
             learning_rate=1e-3,
             batch_size=32,
-            max_epochs=40,
-            patience=10,
+            max_epochs=25,
+            patience=6,
         ),
     )
 
@@ -61,12 +61,14 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--device", default=None, help="cpu, cuda; a GPU if there is one")
     parser.add_argument("--workers", type=int, default=0, help="processes; one for each core")
+    parser.add_argument("--rows", help="some rows only, such as c,d,tags")
     parser.add_argument("--report", action="store_true", help="only ship and write what is there")
     parser.add_argument("--only-run", action="store_true", help="neither ship nor write")
     options = parser.parse_args()
     workspace = workspace_of(options.workspace)
     if not options.report:
-        parts = [Part(workspace, "artist", ROWS)]
+        wanted = tuple(options.rows.split(",")) if options.rows else ROWS
+        parts = [Part(workspace, "artist", wanted)]
         run(parts, config(), options.device, options.workers)
     if not options.only_run:
         ship(workspace, NAME, TITLE, ABOUT, ["artist"])

@@ -8,7 +8,7 @@ The metrics that ship were measured on the true figures before that.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,24 +41,32 @@ class Part:
 
 def run(parts: Sequence[Part], config: ExperimentConfig, device: str | None, workers: int) -> None:
     """Every part with every seed; what is done is not done again."""
-    for part in parts:
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for part in parts:
             name = f"{part.workspace.path.name}-{part.fold_kind}-{seed}"
-            settled = replace(config, fold_kind=part.fold_kind, seed=seed)
-
-            def show(at: ExperimentProgress, name: str = name) -> None:
-                print(f"{name}: {at.n_done} of {at.n_total} runs, {at.message}", flush=True)
-
+            print(f"{name}: begins", flush=True)
             run_experiment(
                 part.workspace,
                 list(part.rows),
-                settled,
+                replace(config, fold_kind=part.fold_kind, seed=seed),
                 name=name,
                 device=device,
                 n_workers=workers or usable_cores(),
-                on_progress=show,
+                on_progress=_shown(name),
             )
             print(f"{name}: done", flush=True)
+
+
+def _shown(name: str) -> Callable[[ExperimentProgress], None]:
+    """Prints each time another run has ended."""
+    last = [-1]
+
+    def show(at: ExperimentProgress) -> None:
+        if at.n_done > last[0]:
+            last[0] = at.n_done
+            print(f"{name}: {at.n_done} of {at.n_total} runs, {at.message}", flush=True)
+
+    return show
 
 
 def found(workspace: Workspace, fold_kind: str) -> list[Results]:
