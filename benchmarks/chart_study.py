@@ -55,10 +55,10 @@ def config() -> ExperimentConfig:
         training=replace(
             usual.training,
             optimiser="adam",
-            learning_rate=2e-3,
-            batch_size=128,
+            learning_rate=3e-3,
+            batch_size=256,
             pairing="explicit",
-            max_epochs=6,
+            max_epochs=5,
             patience=3,
         ),
     )

@@ -27,7 +27,7 @@ N_GRADES = 31
 SETTINGS: dict[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "num_leaves": 31,
     "min_data_in_leaf": 50,
     "lambdarank_truncation_level": LIST_SIZE // 10,
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 }
 """Linear gains and the top 10 % of a list, as nDCG@10 % has them; the rest as LightGBM's guide."""
 
-MAX_TREES, PATIENCE = 500, 30
+MAX_TREES, PATIENCE = 300, 20
 """Trees at most, and trees without a better nDCG on the validation songs after which it ends."""
 
 
