@@ -143,19 +143,35 @@ def cancel(
 @app.command("export")
 def export(
     workspace: WorkspacePath,
-    to: Annotated[str, typer.Argument(help="Workspace that gets the tables.")],
+    to: Annotated[
+        str | None, typer.Argument(help="Workspace that gets the tables of results.")
+    ] = None,
+    row: Annotated[str | None, typer.Option(help="A row to export as one model: d.")] = None,
+    out: Annotated[str | None, typer.Option(help="The model's file, .safetensors.")] = None,
+    fold_kind: Annotated[
+        str | None, typer.Option(help="song or artist (disjoint); the latest if not given.")
+    ] = None,
     ensembles: Annotated[str | None, typer.Option(help="Rows to export as models: d,f,j.")] = None,
     models: Annotated[str | None, typer.Option(help="Folder for the models.")] = None,
     demo: Annotated[bool, typer.Option(help="The catalogue is synthetic.")] = False,
 ) -> None:
-    """Write results as three tables into another workspace, and rows as fold ensembles."""
+    """Join a row's folds to one model (--row, --out), or copy results to another workspace."""
     from hitcore.catalogue.workspace import Workspace
     from hitcore.experiments import export_results, load_results
-    from hitcore.experiments.export import about_results, export_ensembles
+    from hitcore.experiments.export import about_results, export_ensembles, export_model
 
+    if (row is None) != (out is None) or (row is None) == (to is None):
+        raise ParameterError(
+            "give --row ROW --out FILE.safetensors for a model, or the workspace that gets tables"
+        )
     source = Workspace.open(workspace)
-    results = load_results(source)
-    export_results(results, Workspace.open(to), about_results(source, results))
+    results = load_results(source, {"fold_kind": fold_kind} if fold_kind else None)
+    if row is not None and out is not None:
+        made = export_model(source, results, row, out)
+        print(*made.lines(), sep="\n")
+        print(f"next: hitcore analyse SONG --model {made.path}")
+        return
+    export_results(results, Workspace.open(str(to)), about_results(source, results))
     if ensembles is not None:
         if models is None:
             raise ParameterError("--ensembles needs --models FOLDER, where the models go")

@@ -3,15 +3,21 @@
 import json
 import os
 import platform
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from hitcore import __version__
+from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.workspace import Workspace
-from hitcore.errors import DataError
+from hitcore.errors import DataError, ParameterError, UndefinedMetricWarning
+from hitcore.evaluation.intervals import Interval, bootstrap_interval
 from hitcore.evaluation.percentiles import Reference
 from hitcore.experiments.results import Results
 from hitcore.experiments.variants import variant
@@ -76,6 +82,92 @@ def export_ensembles(
         _export(workspace, results, row, Path(folder) / f"{NAME.format(row=row)}.safetensors", demo)
         for row in rows
     ]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model file made of all folds of a row."""
+
+    path: Path
+    """The file."""
+    row: str
+    """Which row."""
+    n_folds: int
+    """Networks in it, one per fold."""
+    n_songs: int
+    """Songs of its reference, each scored by the one network that had not learned from it."""
+    spearman: Interval
+    """Spearman's ρ of these scores with the truth, with a 95 % interval over songs."""
+    fold_kind: str
+    """How the folds were made."""
+
+    def lines(self) -> list[str]:
+        """What it is, for people."""
+        rho = self.spearman
+        return [
+            f"{self.path}: row ({self.row}), {self.n_folds} networks, "
+            f"{self.path.stat().st_size / 1e6:.1f} MB",
+            f"reference: {self.n_songs:,} songs scored out of fold ({self.fold_kind}-disjoint), "
+            f"Spearman {rho.estimate:.2f} [{rho.low:.2f}, {rho.high:.2f}]",
+        ]
+
+
+def export_model(
+    workspace: Workspace,
+    results: Results,
+    row: str,
+    path: str | os.PathLike[str],
+) -> ExportedModel:
+    """One model file of all folds of a row, with its out-of-fold scores and what they are worth.
+
+    Args:
+        workspace: Whose runs.
+        results: Of one kind of folds.
+        row: A row that trains networks on sound, tags or attributes.
+        path: The `.safetensors` file; it appears whole or not at all.
+
+    Raises:
+        DataError: the row trains nothing, some of its folds have no results or no model, or the
+            file cannot be written.
+        ParameterError: the file is not named `.safetensors`.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != ".safetensors":
+        raise ParameterError(f"{target.name}: a model's file ends in .safetensors")
+    folds = results.folds_of(row)
+    n_folds = int(folds["n_folds"].iloc[0])
+    if len(folds) < n_folds:
+        raise DataError(
+            f"row {row!r} has {len(folds)} of its {n_folds} folds: run the experiment to its end, "
+            "so that every song has a score by a network that had not learned from it"
+        )
+    found = results.test_predictions(row)
+    scale, kind = scale_of(workspace), str(folds["fold_kind"].iloc[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        rho = bootstrap_interval(_spearman, found["y_true"], found["y_score"])
+    label = "its share of plays" if scale.is_share else f"its {scale.column}"
+    measured = (
+        f"Spearman {rho.estimate:.2f} [{rho.low:.2f}, {rho.high:.2f}] with {label}, over "
+        f"{len(found):,} songs that its networks had not learned from ({kind}-disjoint folds)"
+    )
+    catalogue = workspace.path.name
+    described: dict[str, object] = {
+        "name": target.stem,
+        "title": f"{target.stem}: {variant(row).title}",
+        "trained_on": f"{len(found):,} songs of the catalogue {catalogue}; label: {label}",
+        "limits": f"{measured}. It knows songs like those of {catalogue} alone.",
+        "label": label,
+        "reference": f"the {len(found):,} songs of the catalogue {catalogue}",
+        "measured": measured,
+        "demo": (workspace.path / "demo.json").exists(),
+    }
+    export_ensemble(workspace, results, row, target, described)
+    return ExportedModel(target, row, n_folds, len(found), rho, kind)
+
+
+def _spearman(truth: Any, score: Any) -> float:
+    return float(spearmanr(truth, score).statistic)
 
 
 def export_ensemble(
