@@ -81,7 +81,7 @@ def _missing(name: str, absent: set[str]) -> bool:
     if name not in absent:
         return False
     st.info(f"**{plain(name)}** is not installed yet. Get it on the Models page, or with:")
-    st.code(f"hitcore weights fetch {name}", language="bash")
+    st.code(f"hitcore weights fetch {name}", language=None)
     return True
 
 

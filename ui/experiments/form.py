@@ -75,7 +75,7 @@ def _catalogue_form(n_songs: int) -> None:
     mine = shlex.quote(str(workspaces.root() / "mine"))
     st.code(
         f"hitcore workspace create {mine} --plays log.csv --songs songs.csv --audio FOLDER",
-        language="sh",
+        language=None,
         wrap_lines=True,
     )
 
@@ -97,8 +97,9 @@ def new_experiment(workspace: Workspace) -> None:
     """The form of a new experiment, its cost estimated before the start."""
     n_songs = workspaces.n_songs(workspace)
     with st.expander("New experiment", icon=":material/add:", expanded=not jobs.jobs(workspace)):
-        rows = st.multiselect(
-            "Rows", list(VARIANTS), ["c", "e", "i"], key="new-rows",
+        # Pills, not chips: white on the dark theme's accent would be hard to read.
+        rows = st.pills(
+            "Rows", list(VARIANTS), selection_mode="multi", default=["c", "e", "i"], key="new-rows",
             format_func=lambda row: f"({row}) {VARIANTS[row].title}",
         )  # fmt: skip
         one, two, three, four = st.columns(4)

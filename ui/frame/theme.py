@@ -45,7 +45,7 @@ class Palette:
 LIGHT = Palette(
     accent="#B5402A",
     ink="#161412",
-    grey="#8A8782",
+    grey="#74706B",
     faint="#DDD8CF",
     paper="#FFFFFF",
     blue="#2F6F8F",
