@@ -67,7 +67,8 @@ def chosen_so_far(history: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
         repeat = of_row.get("repeat", 0)
         kept = {}
         for key, run in of_row.assign(repeat=repeat).groupby(["fold", "repeat"]):
-            better = run["valid_loss"] < run["valid_loss"].cummin().shift(fill_value=np.inf)
+            loss = run["valid_loss"].astype(float)
+            better = loss < loss.cummin().shift(fill_value=np.inf)
             value = run["valid_ndcg"].where(better).ffill()
             kept[key] = pd.Series(value.to_numpy(), run["epoch"].to_numpy()).reindex(epochs).ffill()
         folds = pd.DataFrame(kept).T.groupby(level=0).mean()
