@@ -275,6 +275,7 @@ LB = {
     "listens/2023/1.jsonl": lines(listen(0), listen(5, "m2")),
     "listens/2023/2.jsonl": lines(listen(10, "m3")),
     "feedback.jsonl": lines({"recording_msid": "x", "recording_mbid": None, "score": 1}),
+    "manual_mappings.jsonl": lines({"recording_msid": "x", "recording_mbid": "y"}),
     "pinned_recording.jsonl": lines({"recording_msid": "x", "blurb_content": None}),
 }
 LB_PLAYS = (("m1", at(0)), ("m2", at(5)), ("m3", at(10)))

@@ -222,6 +222,10 @@ def test_a_service_zone_is_the_logs_own_where_all_times_have_it(tmp_path: Path) 
     }.items():
         path.write_text("\n".join(["song_id,listened_at", *(f"a,{t}" for t in times), ""]))
         assert read_plays(path).time_zone == zone
+    for month, offset in (("01", "+01:00"), ("07", "+02:00")):
+        text = f"song_id,listened_at\na,2024-{month}-01T00:00:00{offset}\n"
+        write(f"both/{month}.csv", text)(tmp_path)
+    assert read_plays(tmp_path / "both").time_zone is None
 
 
 @pytest.mark.parametrize(
