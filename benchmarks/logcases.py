@@ -60,7 +60,7 @@ def outcome(n_plays: int, dropped: Mapping[str, int], odd: Mapping[str, int]) ->
     """What was read, in words."""
     left = [f"{n} left out: {reason}" for reason, n in sorted(dropped.items())]
     kept = [f"{n} noted: {reason}" for reason, n in sorted(odd.items())]
-    return "; ".join([f"{n_plays} plays", *left, *kept])
+    return "; ".join([f"{n_plays} play" + "s" * (n_plays != 1), *left, *kept])
 
 
 # -- pieces ----------------------------------------------------------------------------------------
@@ -648,8 +648,8 @@ CASES = (
     ),
     Case(
         "12.000 beside 7.00: points before decimals",
-        write("log.csv", daily("a,2024-01-01,12000.000", "b,2024-01-01,7.00")),
-        DAYS,
+        write("log.csv", daily("a,2024-01-01,12.000", "b,2024-01-01,7.00")),
+        (("a", "2024-01-01 12"), DAYS[1]),
     ),
     Case(
         "12.000 and nothing that tells",
