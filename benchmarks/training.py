@@ -3,8 +3,8 @@
     python benchmarks/training.py [--quick] [--device cpu|cuda] [--processor-time]
 
 (a) is what the paper describes, in ordinary PyTorch: pairs from a DataLoader, both songs through
-the network, one model at a time. (b) is `fit` with every pair within a batch, (c) `fit_stack` with
-10 folds x 27 grid points; on a CPU also with matrix products in bfloat16, which some
+the network, one model at a time. (b) is `fit_member` with every pair within a batch, (c)
+`fit_stack` with 10 folds x 27 grid points; on a CPU also with products in bfloat16, which some
 multiply faster. All train the network of Fig. 1 on the same made-up songs, with the same
 standardised inputs, first weights, optimiser, batch size, margin and rank weight. A song counts
 each time it passes forward and back through one model; validation is in the times.
@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hitcore.evaluation.metrics import ndcg_at
-from hitcore.learning import Member, Precision, TrainConfig, TrainingData, fit, fit_stack
+from hitcore.learning import Member, Precision, TrainConfig, TrainingData, fit_member, fit_stack
 from hitcore.learning.losses import in_batch_loss, multi_objective_loss
 from hitcore.learning.pairs import AB, mean_hit_score
 from hitcore.networks.hitnet import HitCNN, HitNet, initialise
@@ -276,7 +276,9 @@ def main() -> None:
     data = made_up_songs(n_songs)
     fold = folds(n_songs)[0]
     member = Member(**fold, sampler="ab", margin=MARGIN, rank_weight=RANK_WEIGHT, seed=0)
-    fit(data, replace(member, train=fold["train"][:40]), TrainConfig(max_epochs=1), device=device)
+    fit_member(
+        data, replace(member, train=fold["train"][:40]), TrainConfig(max_epochs=1), device=device
+    )
 
     a = plain_loop(data, member, n_epochs, device)
     b = in_batch(data, member, 2 * n_epochs, device)

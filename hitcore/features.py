@@ -21,7 +21,7 @@ References:
 import functools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,20 @@ from hitcore.errors import ParameterError
 _BLOCK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 _LARGEST_HALF = 65504.0
+
+
+class Sound(Protocol):
+    """Mono samples that know their rate, as a `hitcore.Waveform`."""
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """The samples, `(n_samples,)`."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second, Hz."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,7 @@ MEL_PRESETS = {
 
 
 def log_mel(
-    samples: Tensor | NDArray[np.floating],
+    samples: Tensor | NDArray[np.floating] | Sound,
     config: MelConfig,
     device: torch.device | str | None = None,
 ) -> Tensor:
@@ -150,7 +164,7 @@ def log_mel(
     differentiable in the samples.
 
     Args:
-        samples: mono samples at `config.sample_rate`.
+        samples: mono samples at `config.sample_rate`, or a waveform of that rate.
         config: the kind of mel spectrogram.
         device: where to compute, such as "cuda".
 
@@ -158,12 +172,19 @@ def log_mel(
         samples `(..., n_samples)` -> `(..., n_mels, n_frames)`, float32.
 
     Raises:
-        ParameterError: the clip is empty, or not a floating-point signal.
+        ParameterError: the clip is empty, not a floating-point signal, or of another rate.
 
     Example:
         >>> log_mel(np.zeros((2, 22_050), np.float32), PAPER_MEL).shape
         torch.Size([2, 128, 11])
     """
+    if not isinstance(samples, Tensor | np.ndarray):
+        if samples.sample_rate != config.sample_rate:
+            raise ParameterError(
+                f"the waveform has {samples.sample_rate} Hz and {config.name} takes "
+                f"{config.sample_rate} Hz: waveform.resample({config.sample_rate}) first"
+            )
+        samples = samples.samples
     signal = torch.as_tensor(samples)
     if signal.ndim == 0 or signal.shape[-1] == 0 or not signal.is_floating_point():
         raise ParameterError(

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "hitcore"
 # A room may import those on the lines above its own; rooms of one line do not import each other.
 ROOMS = """
     errors
-    files devices
+    devices files objects
     audio checkpoints engines evaluation features weights
     networks taggers
     highlights plays

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hitcore.analysis.digits import share_words
-from hitcore.analysis.htmlreport import html_batch, html_report, words_of
 from hitcore.analysis.song import ModelScore, SongReport, analyse, highlight_clip
-from hitcore.analysis.tables import csv_of
+from hitcore.analysis.takeaway.htmlreport import html_batch, html_report, words_of
+from hitcore.analysis.takeaway.tables import csv_of
 from hitcore.audio import encode
 from hitcore.errors import DataError, HitcoreError
 from hitcore.files import shown, write_atomic

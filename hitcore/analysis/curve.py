@@ -38,6 +38,7 @@ from hitcore.features import MEL_PRESETS, log_mel
 from hitcore.networks.hitnet import AudioNetwork, HitNet
 from hitcore.networks.mixing import MixKind, mixed_score
 from hitcore.networks.models import HitModel
+from hitcore.networks.standardised import StandardisedNet
 from hitcore.networks.statistics import StatisticsNetwork, mel_statistics
 
 Floats = NDArray[np.float64]
@@ -194,6 +195,14 @@ def hit_curve(
     folds: list[Parts] = []
     statistics: Tensor | None = None  # of every window, the same for all networks that read them
     for network in _members(model):
+        if isinstance(network, StandardisedNet):
+            every = [
+                _crop_by_crop(network, _shifted(piece, shift), tags, spec.n_frames, hop_s)
+                for piece in pieces
+                for shift in range(shifts)
+            ]
+            folds.append((np.asarray(np.concatenate(every)[order]), None))
+            continue
         audio = None
         if isinstance(network.audio, StatisticsNetwork):
             if statistics is None:
@@ -287,6 +296,24 @@ def _window_statistics(mel: Tensor, n_frames: int) -> Tensor:
     return torch.cat(parts)
 
 
+@torch.inference_mode()
+def _crop_by_crop(
+    network: StandardisedNet, mel: Tensor, tags: TagStretches | None, n_frames: int, hop_s: float
+) -> Floats:
+    """The score of every window by a network whose layers are unknown: each window alone."""
+    if mel.shape[-1] < n_frames:
+        mel = functional.pad(mel, (0, n_frames - mel.shape[-1]))
+    scores: list[Floats] = []
+    for part in _crops(mel, n_frames, GRID_FRAMES):
+        heard = None
+        if tags is not None:
+            first = sum(map(len, scores)) + np.arange(len(part), dtype=np.float64)
+            starts = first * GRID_FRAMES * hop_s
+            heard = torch.from_numpy(tags.over(starts, WINDOW_S).astype(np.float32))
+        scores.append(network(part, heard).score.double().numpy())
+    return np.concatenate(scores)
+
+
 def _edges(network: AudioNetwork, mel: Tensor, step: int, piece: int, edge: int) -> Floats:
     """The sum of the first and last `edge` frame scores of each window, with its own padding.
 
@@ -334,10 +361,11 @@ def _starts_of_tags(song: Waveform) -> Floats:
 def _tag_scores(
     network: HitNet, tags: TagStretches | None, starts: Floats, window_s: float
 ) -> Floats | None:
-    if network.tag is None or tags is None:
+    if tags is None or (network.tag is None and not isinstance(network, StandardisedNet)):
         return None
     heard = torch.from_numpy(tags.over(starts, window_s).astype(np.float32))
-    return np.asarray(network.tag(heard).double().numpy())
+    score = network(None, heard).score if network.tag is None else network.tag(heard)
+    return np.asarray(score.double().numpy())
 
 
 def _curve(

@@ -14,7 +14,7 @@ from hitcore.analysis.tagstretches import TagStretches, hear_stretches
 from hitcore.audio import Waveform
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
 from hitcore.networks.models import HitModel, load_model
-from hitcore.taggers import Taggram, load_tagger
+from hitcore.taggers import AnyTagger, Taggram, load_tagger
 
 
 class Hearing:
@@ -24,22 +24,24 @@ class Hearing:
         song: The whole song.
         clip: Its highlight.
         start: Where the highlight starts, seconds.
-        taggrams: The highlight's tags by those taggers that have heard it; more are added.
+        tagger: Who has heard the highlight; others are loaded as models ask for them.
+        taggram: The highlight's tags by that tagger.
     """
 
     def __init__(
-        self, song: Waveform, clip: Waveform, start: float, taggrams: dict[str, Taggram]
+        self, song: Waveform, clip: Waveform, start: float, tagger: AnyTagger, taggram: Taggram
     ) -> None:
         self.song, self.clip, self.start = song, clip, start
         self.mels = SongMels(song)
-        self.taggrams = taggrams
+        self.taggrams = {tagger.name: taggram}
+        self._taggers = {tagger.name: tagger}
         self.is_demo = self.is_silent = False
         self._stretches: dict[str, TagStretches] = {}
 
     def stretches(self, tagger: str) -> TagStretches:
         """The tags over the song by one tagger."""
         if tagger not in self._stretches:
-            by = load_tagger(tagger)
+            by = self._taggers.get(tagger) or load_tagger(tagger)
             if tagger not in self.taggrams:
                 self.taggrams[tagger] = by.tag(self.clip)
             known = self.taggrams[tagger]

@@ -12,7 +12,6 @@ References:
     Figure 2 of the paper; sections 2.4 and 2.5.
 """
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -36,13 +35,20 @@ from hitcore.analysis.judging import (
     judge,
 )
 from hitcore.analysis.report import ModelScore, SongReport, envelope_of
+from hitcore.analysis.sources import Source, as_decoded, content_of, hash_of, name_of
 from hitcore.audio import AudioInfo, Waveform, decode
 from hitcore.errors import HitcoreError, ParameterError
 from hitcore.files import shown
-from hitcore.highlights import Evidence, Highlight, find_evidence, find_highlights
+from hitcore.highlights import (
+    Evidence,
+    Highlight,
+    HighlightMethod,
+    find_evidence,
+    find_highlights,
+)
 from hitcore.networks.models import HitModel, mean_output
 from hitcore.networks.published import PUBLISHED_MIXES
-from hitcore.taggers import Taggram, load_tagger
+from hitcore.taggers import AnyTagger, Taggram, load_tagger, own_tagger
 
 __all__ = [
     "ModelScore",
@@ -76,10 +82,10 @@ OnStage = Callable[[str, float], None]
 
 
 def analyse(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
-    models: Sequence[str] | None = None,
-    highlight: str | tuple[float, float] | None = None,
-    tagger: str = DEFAULT_TAGGER,
+    source: Source | Waveform,
+    models: Sequence[str | HitModel] | None = None,
+    highlight: str | HighlightMethod | tuple[float, float] | None = None,
+    tagger: str | AnyTagger = DEFAULT_TAGGER,
     *,
     name: str | None = None,
     demo_song: bool | None = None,
@@ -88,12 +94,12 @@ def analyse(
     """The report of one song.
 
     Args:
-        source: A path, the content of a sound file, or an open binary file.
-        models: Names of models; None for `default_models`, and the demo ensemble where the song is
-            a demo song.
-        highlight: A method of `hitcore.highlights`, a window `(start, end)` in seconds chosen by
-            hand, or None for the default method.
-        tagger: The tagger whose tags the report shows.
+        source: A path, the content of a sound file, an open binary file, or a waveform.
+        models: Names of models, or models; None for `default_models`, and the demo ensemble where
+            the song is a demo song.
+        highlight: A method of `hitcore.highlights` or of one's own (a callable of a waveform), a
+            window `(start, end)` in seconds chosen by hand, or None for the default method.
+        tagger: The tagger whose tags the report shows, by name or as an object.
         name: What the song is called where its tags do not say; None for the file's name.
         demo_song: Whether it is a song of the demo catalogue, so that the demo models may speak;
             None: only if it is one of those that ship with hitcore.
@@ -112,11 +118,14 @@ def analyse(
         (5.0, 35.0)
     """
     say = on_stage or _silence
-    label = shown(name or _name_of(source))
-    content = _content_of(source)
+    label = shown(name or name_of(source))
+    content = content_of(source)
     with _named(label, "decoding"):
         say("Decoding", 0.0)
-        decoded = decode(source if content is None else content, SAMPLE_RATE)
+        if isinstance(source, Waveform):
+            decoded = as_decoded(source, SAMPLE_RATE)
+        else:
+            decoded = decode(source if content is None else content, SAMPLE_RATE)
     song = decoded.waveform
     with _named(label, "finding the highlight"):
         say("Finding the highlight", 0.3)
@@ -124,11 +133,12 @@ def analyse(
         clip = song.crop(chosen.start, chosen.end)
     with _named(label, "hearing the tags"):
         say("Hearing the tags", 0.5)
-        taggram = load_tagger(tagger).tag(clip)
+        heard_by = load_tagger(tagger) if isinstance(tagger, str) else own_tagger(tagger)
+        taggram = heard_by.tag(clip)
     with _named(label, "scoring"):
         say("Scoring", 0.8)
-        content_hash = _hash_of(source, content)
-        heard = Hearing(song, clip, chosen.start, {tagger: taggram})
+        content_hash = hash_of(source, content)
+        heard = Hearing(song, clip, chosen.start, heard_by, taggram)
         heard.is_demo = is_demo_song(content_hash) if demo_song is None else demo_song
         heard.is_silent = "silent" in decoded.info.flags
         scores, notes = _scores(heard, models)
@@ -142,7 +152,7 @@ def analyse(
         info=decoded.info,
         highlight=chosen,
         alternatives=tuple((other.start, other.end) for other in others),
-        tagger=tagger,
+        tagger=heard_by.name,
         taggram=taggram,
         scores=tuple(scores),
         flags=_flags(decoded.info, chosen),
@@ -243,11 +253,13 @@ def default_models() -> tuple[list[str], list[str]]:
 # --- the stages ----------------------------------------------------------------------------------
 
 
-def _highlights(song: Waveform, choice: str | tuple[float, float] | None) -> list[Highlight]:
+def _highlights(
+    song: Waveform, choice: str | HighlightMethod | tuple[float, float] | None
+) -> list[Highlight]:
     """The highlight that is rated, then the next best windows."""
-    method = choice if isinstance(choice, str) else None
+    method = None if isinstance(choice, tuple | list) else choice
     found = find_highlights(song, N_WINDOWS, method, length_s=HIGHLIGHT_S)
-    if choice is None or isinstance(choice, str):
+    if not isinstance(choice, tuple | list):
         return found
     start, end = float(choice[0]), float(choice[1])
     if not 0 <= start < end <= song.duration_s + 1e-6:
@@ -258,11 +270,15 @@ def _highlights(song: Waveform, choice: str | tuple[float, float] | None) -> lis
     return [by_hand, *found]
 
 
-def _scores(heard: Hearing, models: Sequence[str] | None) -> tuple[list[ModelScore], list[str]]:
-    names, notes = (list(models), []) if models is not None else default_models()
+def _scores(
+    heard: Hearing, models: Sequence[str | HitModel] | None
+) -> tuple[list[ModelScore], list[str]]:
+    chosen: Sequence[str | HitModel]
+    chosen, notes = (models, []) if models is not None else default_models()
     if models is None and heard.is_demo and DEMO in weights.packaged():
-        names = [*names, DEMO]
-    return [_score(model_of(name), heard) for name in names], notes
+        chosen = [*chosen, DEMO]
+    loaded = [one if isinstance(one, HitModel) else model_of(str(one)) for one in chosen]
+    return [_score(model, heard) for model in loaded], notes
 
 
 def _score(model: HitModel, heard: Hearing) -> ModelScore:
@@ -346,28 +362,6 @@ class _named:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HitcoreError):
             raise type(error)(f"{self._name}: {error}") from error
-
-
-def _name_of(source: object) -> str:
-    if isinstance(source, str | os.PathLike):
-        return Path(source).name
-    return Path(str(getattr(source, "name", "song"))).name
-
-
-def _content_of(source: object) -> bytes | None:
-    """The bytes of an open file, read once; None for what can be read again."""
-    if isinstance(source, str | os.PathLike | bytes):
-        return None
-    return bytes(source.read())  # type: ignore[attr-defined]
-
-
-def _hash_of(source: object, content: bytes | None) -> str:
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    data = content if content is not None else source
-    assert isinstance(data, bytes)
-    return hashlib.sha256(data).hexdigest()
 
 
 def _flags(info: AudioInfo, highlight: Highlight) -> tuple[str, ...]:

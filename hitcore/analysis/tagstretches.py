@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hitcore.audio import Waveform
 from hitcore.errors import WeightsError
-from hitcore.taggers import Tagger, Taggram
+from hitcore.taggers import AnyTagger, Tagger, Taggram
 
 Floats = NDArray[np.float64]
 
@@ -119,17 +119,17 @@ class TagStretches:
 
 
 def hear_stretches(
-    tagger: Tagger, song: Waveform, highlight: Taggram, start: float
+    tagger: AnyTagger, song: Waveform, highlight: Taggram, start: float
 ) -> TagStretches:
     """What a tagger says of stretches spread over a song, the highlight's among them.
 
     Args:
-        tagger: The tagger.
+        tagger: The tagger; one of one's own is taken to judge half a minute as a whole.
         song: The whole song.
         highlight: What it said of the highlight.
         start: Where the highlight starts, seconds.
     """
-    patch_s = tagger.network.patch_s
+    patch_s = tagger.network.patch_s if isinstance(tagger, Tagger) else CLIP_S
     if patch_s >= CLIP_S / 2:
         known_starts, known = np.array([start]), highlight.mean()[None]
         others = _clip_starts(song.duration_s, start)
@@ -139,7 +139,11 @@ def hear_stretches(
         others = _patch_starts(song.duration_s, start, start + CLIP_S, patch_s)
         length = patch_s
     crops = [song.crop(other, min(other + length, song.duration_s)) for other in others]
-    heard = [taggram.activations.mean(axis=0) for taggram in tagger.tag_batch(crops)]
+    if isinstance(tagger, Tagger):
+        taggrams = tagger.tag_batch(crops)
+    else:
+        taggrams = [tagger.tag(crop) for crop in crops]
+    heard = [taggram.activations.mean(axis=0) for taggram in taggrams]
     starts = np.concatenate([known_starts, others])
     activations = np.concatenate([known, np.array(heard).reshape(-1, known.shape[1])])
     order = np.argsort(starts, kind="stable")

@@ -38,6 +38,8 @@ class Waveform:
     """Samples per second, Hz."""
 
     def __post_init__(self) -> None:
+        if getattr(self.samples, "requires_grad", False):
+            raise ParameterError("samples carry gradients: give samples.detach() instead")
         given = np.asarray(self.samples)
         if given.ndim != 1 or given.dtype.kind != "f":
             raise ParameterError(

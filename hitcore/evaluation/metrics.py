@@ -344,6 +344,9 @@ def _number(cell: str | None, column: str, path: str | Path, line: int) -> float
 
 
 def _checked(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Vector, Vector]:
+    for name, given in (("y_true", y_true), ("y_score", y_score)):
+        if getattr(given, "requires_grad", False):
+            raise ParameterError(f"{name} carries gradients: give {name}.detach() instead")
     truth, score = np.asarray(y_true, np.float64), np.asarray(y_score, np.float64)
     if truth.ndim != 1 or truth.shape != score.shape:
         raise ParameterError(

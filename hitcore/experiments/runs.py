@@ -51,11 +51,11 @@ from hitcore.learning import (
 )
 from hitcore.learning.choosing import Validation, choose
 from hitcore.networks.models import ModelSpec, save_model
+from hitcore.networks.registry import AUDIO_NETWORKS
 
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-NETWORK_CLASSES = {"cnn": "HitCNN", "inception": "InceptionCNN", "linear": "LinearRater"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,6 +369,7 @@ def spec_of(
 ) -> ModelSpec:
     """The specification of a model of this row."""
     features = bench.config.features_of(row) or FeatureConfig()
+    audio = AUDIO_NETWORKS.get(row.network)
     # Points of popularity and the like are no shares of plays, so only their order is offered.
     rates = row.objective in ("rating", "multi") and scale_of(bench.workspace).is_share
     if row.attributes:
@@ -377,7 +378,7 @@ def spec_of(
         names = tag_names(bench.workspace, bench.songs, features) if row.tags else ()
     return ModelSpec(
         name=name,
-        audio=NETWORK_CLASSES.get(row.network),
+        audio=None if audio is None else audio.__name__,
         mel=features.mel if row.network != "tags" else None,
         n_mels=features.mel_config.n_mels,
         n_frames=features.n_frames,
@@ -392,6 +393,7 @@ def spec_of(
         source="trained with hitcore",
         licence="that of the catalogue",
         demo=demo,
+        standardised=audio is not None and not audio.stacked,
     )
 
 

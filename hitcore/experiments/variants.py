@@ -13,6 +13,7 @@ from itertools import product
 from typing import Literal
 
 from hitcore.errors import ParameterError
+from hitcore.networks.registry import AUDIO_NETWORKS
 
 Network = Literal[
     "cnn",
@@ -89,7 +90,7 @@ class Variant:
     @property
     def trains(self) -> bool:
         """Whether a network is trained for this row."""
-        return self.network in ("cnn", "inception", "linear", "tags")
+        return self.network == "tags" or self.network in AUDIO_NETWORKS
 
     @property
     def is_random(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from hitcore import weights
 from hitcore.errors import ParameterError
 from hitcore.features import MEL_PRESETS, MelConfig
-from hitcore.highlights import DEFAULT_METHOD, METHODS
+from hitcore.highlights import DEFAULT_METHOD, check_method
 
 GIVEN = "given"
 """In place of a highlight method: clips chosen elsewhere (`hitcore.featurestore.given`)."""
@@ -32,8 +32,9 @@ class FeatureConfig:
     """
 
     segment: str = DEFAULT_METHOD
-    """The highlight method that chooses the clip, such as "repetition" or "attention:nam-lf" (the
-    name or file of other weights), or "given"."""
+    """The highlight method that chooses the clip: one of `METHODS`, `attention:WEIGHTS` (the name
+    or file of other weights), `module:function` (`hitcore.objects.name_of_object`) for one of
+    one's own; or "given" for clips chosen elsewhere."""
     length_s: float = 30.0
     """Length of the clip in seconds."""
     mel: str = "paper"
@@ -44,12 +45,8 @@ class FeatureConfig:
     """Named weights of the tagger; None for no tags."""
 
     def __post_init__(self) -> None:
-        base, _, chosen = self.segment.partition(":")
-        if self.segment not in (GIVEN, *METHODS) and not (base == "attention" and chosen):
-            raise ParameterError(
-                f"highlight method {self.segment!r}: one of {', '.join(METHODS)} is expected, or "
-                "attention:WEIGHTS with the name or file of other weights"
-            )
+        if self.segment != GIVEN:
+            check_method(self.segment)
         if self.mel not in MEL_PRESETS:
             raise ParameterError(
                 f"mel preset {self.mel!r}: one of {', '.join(MEL_PRESETS)} is expected"
@@ -71,8 +68,8 @@ class FeatureConfig:
             "config": asdict(self),
             "mel": asdict(self.mel_config),
         }
-        chosen = self.segment.partition(":")[2]
-        if chosen:  # other weights under the same name choose other clips
+        base, _, chosen = self.segment.partition(":")
+        if base == "attention" and chosen:  # other weights under the same name choose other clips
             settings["segment_weights"] = _content_of(chosen)
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

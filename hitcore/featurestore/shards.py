@@ -36,7 +36,7 @@ from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.featurestore.sounds import ReadSong, Sound, sound_of
 from hitcore.featurestore.store import digest_of, read_sidecar
 from hitcore.files import replacing, sha256_of, write_atomic
-from hitcore.taggers import Tagger, load_tagger
+from hitcore.taggers import AnyTagger, Tagger, load_tagger
 
 N_TRIES = 2
 """A song that ends its worker this many times is given up."""
@@ -193,14 +193,18 @@ def _tags(
     rows: list[NDArray[np.float32] | None] = [None] * len(clips)
     for name in set(taggers) - {None}:
         places = [i for i, tagger in enumerate(taggers) if tagger == name]
-        taggrams = tagger_of(str(name), device).tag_batch([clips[i] for i in places])
+        tagger, mine = tagger_of(str(name), device), [clips[i] for i in places]
+        if isinstance(tagger, Tagger):
+            taggrams = tagger.tag_batch(mine)
+        else:
+            taggrams = [tagger.tag(clip) for clip in mine]
         for i, taggram in zip(places, taggrams, strict=True):
             rows[i] = taggram.mean().astype(np.float32)
     return rows
 
 
 @lru_cache(maxsize=4)
-def tagger_of(name: str, device: str = "cpu") -> Tagger:
+def tagger_of(name: str, device: str = "cpu") -> AnyTagger:
     """A tagger, loaded once for each process."""
     return load_tagger(name, device)
 

@@ -9,6 +9,7 @@ from hitcore.highlights.middle import middle_evidence
 from hitcore.highlights.repetition import repetition_evidence
 from hitcore.highlights.snapping import Snap, snap_highlight
 from hitcore.highlights.windows import Evidence, Highlight, Section, best_windows
+from hitcore.objects import is_object_name, object_named
 
 _FINDERS: dict[str, Callable[[Waveform], Evidence]] = {
     "middle": middle_evidence,
@@ -17,7 +18,11 @@ _FINDERS: dict[str, Callable[[Waveform], Evidence]] = {
 }
 
 METHODS: tuple[str, ...] = tuple(_FINDERS)
-"""Names that `find_highlight` accepts, beside `attention:WEIGHTS` such as `attention:nam-lf`."""
+"""Names that `find_highlight` accepts, beside `attention:WEIGHTS` such as `attention:nam-lf`, and
+`module:function` for a method of one's own."""
+
+HighlightMethod = Callable[[Waveform], Highlight]
+"""A method of one's own: a waveform in, its highlight out."""
 
 DEFAULT_METHOD = "repetition"
 """The method of choice, by measurement: see docs/highlights.md."""
@@ -30,7 +35,7 @@ def find_evidence(
 
     Args:
         waveform: The whole song.
-        method: As in `find_highlight`.
+        method: As in `find_highlight`, by name; a method of one's own shows no evidence.
         device: Where the attention is computed; None: the CPU, as for the other methods always.
 
     Raises:
@@ -46,17 +51,30 @@ def find_evidence(
     base, _, chosen = name.partition(":")
     if base == "attention" and (chosen or device):
         return attention_evidence(waveform, chosen or None, device=device)
+    check_method(name)
     if name not in _FINDERS:
-        raise ParameterError(
-            f"highlight method {name!r}: one of {', '.join(METHODS)} is expected, or "
-            "attention:WEIGHTS with the name or file of other weights"
-        )
+        raise ParameterError(f"{name} is a method of your own and shows no evidence over time")
     return _FINDERS[name](waveform)
+
+
+def check_method(method: str) -> None:
+    """Say whether a name can stand for a highlight method, before any song is heard.
+
+    Raises:
+        ParameterError: It cannot.
+    """
+    base, _, chosen = method.partition(":")
+    named = method in _FINDERS or (base == "attention" and chosen) or is_object_name(method)
+    if not named:
+        raise ParameterError(
+            f"highlight method {method!r}: one of {', '.join(METHODS)} is expected, or "
+            "attention:WEIGHTS with the name or file of other weights, or module:function"
+        )
 
 
 def find_highlight(
     waveform: Waveform,
-    method: str | None = None,
+    method: str | HighlightMethod | None = None,
     *,
     length_s: float = 30.0,
     snap: Snap | None = None,
@@ -66,7 +84,8 @@ def find_highlight(
 
     Args:
         waveform: The whole song; a song no longer than `length_s` is its own highlight.
-        method: One of `METHODS`; None for `DEFAULT_METHOD`.
+        method: One of `METHODS`, `module:function`, or a callable of a `Waveform` that returns
+            a `Highlight`; None for `DEFAULT_METHOD`.
         length_s: Length of the highlight in seconds.
         snap: Move the start to the nearest "beat", or "section" that comes back; None: leave it.
         device: Where the attention is computed; None: the CPU, as for the other methods always.
@@ -91,13 +110,15 @@ def find_highlight(
 def find_highlights(
     waveform: Waveform,
     n_highlights: int,
-    method: str | None = None,
+    method: str | HighlightMethod | None = None,
     *,
     length_s: float = 30.0,
     snap: Snap | None = None,
     device: str | None = None,
 ) -> list[Highlight]:
     """The best parts of a song that do not overlap, best first; fewer where there is no room.
+
+    A method of one's own finds one, whatever its length.
 
     Raises:
         ParameterError: If `method` is none of `METHODS`, or a number is not positive.
@@ -108,10 +129,29 @@ def find_highlights(
         >>> [h.start for h in find_highlights(song, 2, "middle", length_s=20.0)]
         [20.0, 0.0]
     """
-    found = best_windows(find_evidence(waveform, method, device), n_highlights, length_s)
+    if isinstance(method, str) and is_object_name(method):
+        method = object_named(method)
+    if callable(method):
+        found = [_checked(method(waveform), waveform)]
+    else:
+        found = best_windows(find_evidence(waveform, method, device), n_highlights, length_s)
     if snap is None:
         return found
     return [snap_highlight(highlight, waveform, snap) for highlight in found]
+
+
+def _checked(highlight: object, waveform: Waveform) -> Highlight:
+    """What a method of one's own gave, if it can be used."""
+    if not isinstance(highlight, Highlight):
+        raise ParameterError(
+            f"a highlight method returns a hitcore.Highlight; this one gave {highlight!r:.80}"
+        )
+    if not 0 <= highlight.start < highlight.end <= waveform.duration_s + 1e-6:
+        raise ParameterError(
+            f"the highlight method {highlight.method!r} gave {highlight.start:g} to "
+            f"{highlight.end:g} s, outside the song (0 to {waveform.duration_s:.1f} s)"
+        )
+    return highlight
 
 
 def repeated_sections(waveform: Waveform) -> tuple[Section, ...]:

@@ -75,11 +75,11 @@ class Highlight:
     """Seconds, exclusive."""
     method: str
     """Name of the method that chose it."""
-    curve: FloatArray
-    """The method's evidence over the whole song `(n_frames,)`, from 0 to 1."""
-    curve_times: FloatArray
+    curve: FloatArray = field(default_factory=lambda: np.empty(0))
+    """The method's evidence over the whole song `(n_frames,)`, from 0 to 1; empty without any."""
+    curve_times: FloatArray = field(default_factory=lambda: np.empty(0))
     """Start of each frame of the curve in seconds `(n_frames,)`."""
-    confident: bool
+    confident: bool = True
     """Whether the evidence singles out a part of the song; if not, see `note`."""
     note: str = ""
     """What a listener should know: "no clear highlight: …", or empty."""

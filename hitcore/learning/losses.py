@@ -23,6 +23,8 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -171,6 +173,36 @@ def in_batch_loss(
     n_partners = pairs.sum(dim=-1) + pairs.sum(dim=-2)
     rated = rating_loss(score, y, n_partners)
     return _mixed(rated, _mean(hinge, pairs.flatten(-2)), rank_weight)
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Scores `(n_songs,)`, truth `(n_songs,)` and a mask of pairs `(n_songs, n_songs)`, of which what
+stands above the diagonal counts; gives one number to be minimised."""
+
+
+@dataclass(frozen=True)
+class MultiObjective:
+    """The paper's loss: `(1 − w)·rating + w·ranking` over the pairs of a batch (eqs. 1 to 3).
+
+    Example:
+        >>> score, y = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0])
+        >>> MultiObjective(margin=0.5, rank_weight=0.5)(score, y, torch.ones(2, 2))
+        tensor(1.2500)
+    """
+
+    margin: float = 0.1
+    """m of eq. 2."""
+    rank_weight: float = 0.5
+    """w of eq. 3."""
+
+    def __call__(self, score: Tensor, y: Tensor, pairs: Tensor) -> Tensor:
+        """The loss of a batch; each song is rated as often as it stands in a pair."""
+        return in_batch_loss(score, y, pairs, self.margin, self.rank_weight)
+
+    def whole(self, score: Tensor, y: Tensor, pairs: Tensor) -> Tensor:
+        """The loss of a whole split: all of its songs are rated once."""
+        ranked = in_batch_loss(score, y, pairs, self.margin, 1.0)
+        return (1 - self.rank_weight) * rating_loss(score, y) + self.rank_weight * ranked
 
 
 def listwise_loss(

@@ -28,7 +28,6 @@ import math
 from abc import ABC
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -60,10 +59,10 @@ class CliqueSum:
 
 
 class PairRule(ABC):
-    """A rule that says which pairs of songs may be formed; made as Naive, AB or Artist."""
+    """A rule that says which pairs of songs may be formed: Naive, AB, Artist or `GivenPairs`."""
 
-    name: ClassVar[str]
-    """The sampler's name: one of SAMPLERS."""
+    name: str
+    """The sampler's name."""
 
     def __init__(self, n_songs: int, members: Ints, clique: Ints, sign: Ints) -> None:
         if n_songs < 2:
@@ -133,7 +132,7 @@ class PairRule(ABC):
         """
         leads, cliques_of = self._tensors(songs.device)
         known = songs.clamp(min=0)
-        mask = _different(songs)
+        mask = different(songs)
         if leads is not None:
             mask &= _either(leads[known])
         if cliques_of is not None:
@@ -350,7 +349,7 @@ class PairStack:
             if self._cliques_of is not None:
                 self._cliques_of = self._cliques_of.to(songs.device)
         known = songs.clamp(min=0)
-        mask = _different(songs) & _either(torch.gather(self._leads, 1, known))
+        mask = different(songs) & _either(torch.gather(self._leads, 1, known))
         if self._cliques_of is not None:
             mask &= _meet(self._cliques_of[known]) | ~self._by_artist[:, None, None]
         return mask
@@ -416,7 +415,7 @@ def _distinct(total: int, n: int, rng: np.random.Generator) -> Ints:
     return drawn[:n]
 
 
-def _different(songs: Tensor) -> Tensor:
+def different(songs: Tensor) -> Tensor:
     """True above the diagonal where two different songs stand, neither of them padding."""
     first, second = songs.unsqueeze(-1), songs.unsqueeze(-2)
     return ((first != second) & (first >= 0) & (second >= 0)).triu(1)

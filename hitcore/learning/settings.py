@@ -16,12 +16,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hitcore.errors import DataError, ParameterError, SplitLeakageError
 from hitcore.learning.pairs import SAMPLERS
-from hitcore.networks.hitnet import AudioNetwork, HitCNN, HitNet, InceptionCNN, LinearRater, TagDNN
+from hitcore.networks.hitnet import HitNet, initialise, start_from
 from hitcore.networks.mixing import MixKind
+from hitcore.networks.registry import AUDIO_NETWORKS
+from hitcore.networks.standardised import StandardisedNet, new_network
 
 Indices = NDArray[np.int64]
 
@@ -30,13 +32,6 @@ Objective = Literal["pairwise", "listwise", "listnet", "lambdarank", "neuralndcg
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """Types of the matrix products in training; see `TrainConfig.precision`."""
-
-NETWORKS: dict[str, type[AudioNetwork]] = {
-    "cnn": HitCNN,
-    "inception": InceptionCNN,
-    "linear": LinearRater,
-}
-"""Audio networks by the names that `Member.audio` takes."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +137,8 @@ class Member:
     """Positions of the validation songs."""
     test: ArrayLike = ()
     """Positions of the test songs; training never looks at them."""
-    audio: Literal["cnn", "inception", "linear"] | None = "cnn"
-    """Network of the spectrogram; None for tags alone."""
+    audio: str | None = "cnn"
+    """Network of the spectrogram, one of `AUDIO_NETWORKS`; None for tags alone."""
     use_tags: bool = False
     """Whether the tag network is trained beside it."""
     sampler: Literal["naive", "ab", "artist"] | None = None
@@ -168,7 +163,7 @@ class Member:
                 raise ParameterError(f"{split} is not a list of song positions: {songs!r:.80}")
             object.__setattr__(self, split, np.ascontiguousarray(songs, np.int64))
         if self.audio is not None:
-            _one_of("audio", self.audio, tuple(NETWORKS))
+            _one_of("audio", self.audio, tuple(AUDIO_NETWORKS))
         if self.sampler is not None:
             _one_of("sampler", self.sampler, SAMPLERS)
         if self.audio is None and not self.use_tags:
@@ -294,13 +289,68 @@ def check(data: TrainingData, members: Sequence[Member], config: TrainConfig) ->
 
 def network_of(member: Member, data: TrainingData, config: TrainConfig) -> HitNet:
     """A member's network, sized for the data; its weights are not yet those of its seed."""
-    audio = tag = None
+    n_mels = n_frames = n_tags = 0
     if member.audio is not None:
         _, n_mels, n_frames = torch.as_tensor(data.mel).shape
-        audio = NETWORKS[member.audio](n_mels, n_frames, dropout=config.dropout)
     if member.use_tags:
-        tag = TagDNN(torch.as_tensor(data.tags).shape[1], dropout=config.dropout)
-    return HitNet(audio, tag, member.tag_weight, config.mix)
+        n_tags = torch.as_tensor(data.tags).shape[1]
+    return new_network(
+        None if member.audio is None else AUDIO_NETWORKS[member.audio],
+        n_mels,
+        n_frames,
+        n_tags,
+        tag_weight=member.tag_weight,
+        mix=config.mix,
+        dropout=config.dropout,
+        standardised=not stacks(member),
+    )
+
+
+def stacks(member: Member) -> bool:
+    """Whether a member's network trains as one of many; else alone, by the plain loop."""
+    return member.audio is None or AUDIO_NETWORKS[member.audio].stacked
+
+
+def standardised_model(
+    data: TrainingData, member: Member, config: TrainConfig, network: nn.Module | None
+) -> StandardisedNet:
+    """A network inside its units, which are those of the training songs.
+
+    Args:
+        data: Features and truth.
+        member: Whose songs, and whose network where none is given.
+        config: Settings.
+        network: Any module of `(mel, tags)`; None: the member's, with the weights of its seed.
+    """
+    songs = member.songs["train"]
+    truth = np.asarray(data.y)[songs]
+    unit = float(truth.std()) if config.standardise else 1.0
+    listens, uses_tags = data.mel is not None, data.tags is not None
+    if network is None:
+        listens, uses_tags = member.audio is not None, member.use_tags
+        made = network_of(member, data, config)
+        network = made.network if isinstance(made, StandardisedNet) else made
+        initialise(network, member.seed)
+        if config.centre_output and isinstance(network, HitNet):
+            start_from(network, float(truth.mean()) / unit)
+    model = StandardisedNet(
+        network,
+        torch.as_tensor(data.mel).shape[1] if listens else 0,
+        torch.as_tensor(data.tags).shape[1] if uses_tags else 0,
+    )
+    model.unit.fill_(unit)
+    if config.standardise:
+        for name, values, others in (
+            ("mel", data.mel if listens else None, (0, 2)),
+            ("tags", data.tags if uses_tags else None, (0,)),
+        ):
+            if values is not None:
+                known = torch.as_tensor(values)[songs].double()
+                deviation = known.std(others, correction=0)
+                getattr(model, f"{name}_mean").copy_(known.mean(others))
+                scale = torch.where(deviation > 1e-6, 1 / deviation.clamp(min=1e-6), 1.0)
+                getattr(model, f"{name}_scale").copy_(scale)
+    return model
 
 
 def fingerprint_of(data: TrainingData, members: Sequence[Member], config: TrainConfig) -> str:

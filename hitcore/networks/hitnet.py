@@ -19,7 +19,7 @@ References:
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,12 @@ class AudioNetwork(nn.Module):
     """Frames of zeros that the first layers put before and after a clip, at most."""
     has_frames = True
     """Whether the score is a mean of frame scores."""
+    stacked: ClassVar[bool] = False
+    """Whether many of them train as one batched model; else one at a time, by the plain loop."""
+    last: ClassVar[str] = ""
+    """Its last layer, whose bias starts from the mean of the target; empty: none."""
+    leaks: ClassVar[bool] = True
+    """Whether the leaky ReLU follows the last layer."""
 
     def forward(self, mel: Tensor) -> Tensor:
         """One score per song: the mean of its frame scores.
@@ -162,7 +168,7 @@ class HitCNN(AudioNetwork):
         107361
     """
 
-    frame_stride = 4
+    frame_stride, stacked, last = 4, True, "conv5"
 
     def __init__(self, n_mels: int = 128, n_frames: int = 323, dropout: float = 0.25) -> None:
         super().__init__(n_mels, n_frames, dropout)
@@ -230,6 +236,8 @@ class LinearRater(AudioNetwork):
         >>> net(torch.zeros(3, 12, 20)).shape, sum(p.numel() for p in net.parameters())
         (torch.Size([3]), 13)
     """
+
+    stacked, last, leaks = True, "conv1", False
 
     min_frames = 1
 
@@ -422,3 +430,21 @@ def initialise(network: Network, seed: int) -> Network:
         with torch.no_grad():
             parameter.copy_(fresh)
     return network
+
+
+def start_from(network: HitNet, mean: float) -> None:
+    """Set the last biases so that the mixed score of nothing is `mean`.
+
+    Example:
+        >>> start_from(net := HitNet(None, TagDNN(2)), 0.5)
+        >>> net.tag.dense4.bias.item()
+        0.5
+    """
+    before_leak = mean if mean > 0 else mean / LEAK
+    with torch.no_grad():
+        if network.audio is not None and network.audio.last:
+            last: Any = network.audio.get_submodule(network.audio.last)
+            last.bias.fill_(before_leak if network.audio.leaks else mean)
+        alone = network.audio is None or network.mix is MixKind.CONVEX
+        if isinstance(network.tag, TagDNN) and alone:
+            network.tag.dense4.bias.fill_(before_leak)

@@ -17,10 +17,10 @@ References:
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,16 +32,7 @@ from hitcore.errors import ParameterError, WeightsError
 from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.percentiles import Reference
 from hitcore.features import MEL_PRESETS
-from hitcore.networks.hitnet import (
-    AudioNetwork,
-    HitCNN,
-    HitNet,
-    HitNetOutput,
-    InceptionCNN,
-    LinearRater,
-    TagDNN,
-    TagNetwork,
-)
+from hitcore.networks.hitnet import AudioNetwork, HitNet, HitNetOutput, TagNetwork
 from hitcore.networks.published import (
     PUBLISHED_MIXES,
     PUBLISHED_TAGS,
@@ -49,23 +40,13 @@ from hitcore.networks.published import (
     as_state,
     published_reference,
 )
+from hitcore.networks.registry import AUDIO_NETWORKS, TAG_NETWORKS
+from hitcore.networks.standardised import new_network
 from hitcore.networks.statistics import (
     COMPRESSION,
-    LogTagLinear,
-    LogTagRater,
-    StatisticsLinear,
-    StatisticsRater,
     sound_statistics,
 )
 from hitcore.networks.targets import TARGET_TRANSFORMS, inverse_target
-
-_NETWORKS: dict[str, type[AudioNetwork]] = {
-    network.__name__: network
-    for network in (HitCNN, InceptionCNN, LinearRater, StatisticsRater, StatisticsLinear)
-}
-_TAG_NETWORKS: dict[str, type[TagNetwork]] = {
-    network.__name__: network for network in (TagDNN, LogTagRater, LogTagLinear)
-}
 
 
 @dataclass(frozen=True)
@@ -116,18 +97,17 @@ class ModelSpec:
     """What it should not be trusted with."""
     demo: bool = False
     """Whether it learnt from synthetic songs; what it says is then shown as a demo."""
+    standardised: bool = False
+    """Whether its networks carry the units of their inputs beside them (`StandardisedNet`)."""
+    own: str = ""
+    """Class of a network of one's own, which no file can rebuild; empty for built-in ones."""
 
     def __post_init__(self) -> None:
-        if self.audio is None and not self.tag_names:
+        if self.audio is None and not self.tag_names and not self.own:
             raise ParameterError(f"model {self.name}: neither an audio network nor tags are named")
-        if self.audio is not None and self.audio not in _NETWORKS:
-            raise ParameterError(
-                f"model {self.name}: audio is {self.audio!r}; known are {', '.join(_NETWORKS)}"
-            )
-        if self.tag not in _TAG_NETWORKS:
-            raise ParameterError(
-                f"model {self.name}: tag is {self.tag!r}; known are {', '.join(_TAG_NETWORKS)}"
-            )
+        if self.audio is not None:
+            _class_named(self.name, "audio", self.audio, AUDIO_NETWORKS)
+        _class_named(self.name, "tag", self.tag, TAG_NETWORKS)
         if self.audio is not None and self.mel not in MEL_PRESETS:
             raise ParameterError(
                 f"model {self.name}: mel is {self.mel!r}; known are {', '.join(MEL_PRESETS)}"
@@ -164,12 +144,41 @@ class ModelSpec:
         return cls(**given)
 
     def build(self, fold: int = 0) -> HitNet:
-        """A network of this shape, with fresh weights, in evaluation mode."""
-        audio = None
-        if self.audio is not None:
-            audio = _NETWORKS[self.audio](n_mels=self.n_mels, n_frames=self.n_frames)
-        tag = _TAG_NETWORKS[self.tag](n_tags=len(self.tag_names)) if self.tag_names else None
-        return HitNet(audio, tag, tag_weight=self.tag_weights[fold], mix=self.mix).eval()
+        """A network of this shape, with fresh weights, in evaluation mode.
+
+        Raises:
+            ParameterError: It is of a class of one's own.
+        """
+        if self.own:
+            raise ParameterError(
+                f"model {self.name} is a network of your own ({self.own}), which hitcore cannot "
+                "rebuild: keep its class, and its state_dict in a safetensors file of your own"
+            )
+        audio = self.audio and _class_named(self.name, "audio", self.audio, AUDIO_NETWORKS)
+        network = new_network(
+            audio or None,
+            self.n_mels,
+            self.n_frames,
+            len(self.tag_names),
+            tag=_class_named(self.name, "tag", self.tag, TAG_NETWORKS),
+            tag_weight=self.tag_weights[fold],
+            mix=self.mix,
+            standardised=self.standardised,
+        )
+        return network.eval()
+
+
+Class = TypeVar("Class")
+
+
+def _class_named(
+    model: str, part: str, name: str, networks: Mapping[str, type[Class]]
+) -> type[Class]:
+    """A network by the name of its class, as files hold it."""
+    by_class = {network.__name__: network for network in networks.values()}
+    if name not in by_class:
+        raise ParameterError(f"model {model}: {part} is {name!r}; known are {', '.join(by_class)}")
+    return by_class[name]
 
 
 class HitModel(HitNet):
@@ -190,13 +199,36 @@ class HitModel(HitNet):
         reference: Reference | None = None,
         domain: Domain | None = None,
     ) -> None:
-        first = networks[0]
-        super().__init__(first.audio, first.tag, first.tag_weight, first.mix)
+        nn.Module.__init__(self)
         self.networks = nn.ModuleList(networks)
+        self.tag_weight, self.mix = networks[0].tag_weight, networks[0].mix
         self.spec = spec
         self.reference = reference
         self.domain = domain
         self.eval()
+
+    @property
+    def audio(self) -> AudioNetwork | None:  # type: ignore[override]
+        """The audio network of a model of one network.
+
+        Raises:
+            ParameterError: It is an ensemble, so there is no single one: see `networks`.
+        """
+        return self._only_network().audio
+
+    @property
+    def tag(self) -> TagNetwork | None:  # type: ignore[override]
+        """The tag network of a model of one network; otherwise as `audio`."""
+        return self._only_network().tag
+
+    def _only_network(self) -> HitNet:
+        if len(self.networks) != 1:
+            raise ParameterError(
+                f"{self.spec.name} is an ensemble of {len(self.networks)} networks and has no "
+                "single audio or tag network: take one of model.networks"
+            )
+        network: HitNet = self.networks[0]  # type: ignore[assignment]
+        return network
 
     @property
     def device(self) -> torch.device:
@@ -321,6 +353,8 @@ def save_model(
         >>> load_model(file)(None, torch.zeros(1, 2)).score.shape
         torch.Size([1])
     """
+    if spec.own:
+        spec.build()
     if len(networks) != spec.n_folds:
         raise ParameterError(
             f"{len(networks)} networks are given, the specification has {spec.n_folds} tag_weights"

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from torch.nn import functional
 from hitcore import weights
 from hitcore.audio import Waveform
 from hitcore.errors import ParameterError, WeightsError
+from hitcore.objects import is_object_name, object_named
 from hitcore.taggers.jynet import JYNet
 from hitcore.taggers.musicnn import MusicNN
 from hitcore.taggers.taggram import Taggram
@@ -35,11 +37,13 @@ from hitcore.taggers.taggram import Taggram
 __all__ = [
     "ARCHITECTURES",
     "TAGGERS",
+    "AnyTagger",
     "JYNet",
     "MusicNN",
     "Tagger",
     "Taggram",
     "load_tagger",
+    "own_tagger",
     "save_tagger",
 ]
 
@@ -50,6 +54,25 @@ TAGGERS = tuple(name for name, entry in weights.REGISTRY.items() if entry.kind =
 
 _BATCH = {MusicNN: 64, JYNet: 8}
 """Windows that go through a network at once, so that a long song takes no more memory."""
+
+
+@runtime_checkable
+class AnyTagger(Protocol):
+    """What serves as a tagger wherever one is asked for."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """What the columns of its taggrams stand for."""
+        ...
+
+    def tag(self, waveform: Waveform) -> Taggram:
+        """The tags of a sound over time."""
+        ...
 
 
 class Tagger:
@@ -154,11 +177,14 @@ class Tagger:
         )
 
 
-def load_tagger(name: str | os.PathLike[str], device: torch.device | str | None = None) -> Tagger:
+def load_tagger(
+    name: str | os.PathLike[str], device: torch.device | str | None = None
+) -> AnyTagger:
     """A tagger by name (`musicnn-mtt`, `musicnn-msd`, `jynet`), or from a file that was trained.
 
     Args:
-        name: One of `TAGGERS`, a tagger of `assets/models`, or the path of a `.safetensors` file.
+        name: One of `TAGGERS`, a tagger of `assets/models`, the path of a `.safetensors` file, or
+            `module:object` for a tagger of one's own (or a function that makes it).
         device: Where to compute; None: the CPU.
 
     Raises:
@@ -169,6 +195,8 @@ def load_tagger(name: str | os.PathLike[str], device: torch.device | str | None 
         >>> tagger = load_tagger("musicnn-mtt")                     # doctest: +SKIP
         >>> tagger.tag(hitcore.load_audio("song.mp3")).top(3)       # doctest: +SKIP
     """
+    if is_object_name(str(name)):
+        return own_tagger(object_named(str(name)))
     found = weights.load(name)
     metadata = found.metadata
     if metadata.get("kind") != "tagger":
@@ -189,6 +217,19 @@ def load_tagger(name: str | os.PathLike[str], device: torch.device | str | None 
     provenance = f"{metadata['title']}: trained on {metadata['trained_on']}; {metadata['licence']}"
     network = network if device is None else network.to(device)
     return Tagger(str(metadata["name"]), network, outputs, tag_names, provenance)
+
+
+def own_tagger(thing: object) -> AnyTagger:
+    """A tagger of one's own, or what a function without arguments makes, if it can serve as one.
+
+    Raises:
+        ParameterError: It has no `name`, `tag_names` and `tag(waveform)`.
+    """
+    to_make = callable(thing) and (isinstance(thing, type) or not isinstance(thing, AnyTagger))
+    made = thing() if to_make else thing  # type: ignore[operator]
+    if not isinstance(made, AnyTagger):
+        raise ParameterError(f"{made!r:.80} is no tagger: it needs name, tag_names, tag(waveform)")
+    return made
 
 
 def save_tagger(

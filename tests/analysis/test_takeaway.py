@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hitcore.analysis import svg
 from hitcore.analysis.batches import write_reports
 from hitcore.analysis.curve import HitCurve
 from hitcore.analysis.digits import share_words, sure_digits, sure_interval
-from hitcore.analysis.htmlreport import html_batch, html_report, words_of
 from hitcore.analysis.report import ModelScore, SongReport
-from hitcore.analysis.tables import csv_of, table_of
+from hitcore.analysis.takeaway import svg
+from hitcore.analysis.takeaway.htmlreport import html_batch, html_report, words_of
+from hitcore.analysis.takeaway.tables import csv_of, table_of
 from hitcore.audio import AudioInfo, Waveform, encode
 from hitcore.highlights import Highlight
 from hitcore.taggers import Taggram

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hitcore.learning import Member, TrainConfig, fit_stack
 from hitcore.learning.batches import Rules
-from hitcore.learning.chunk import Chunk
-from hitcore.learning.devicedata import DeviceData
 from hitcore.learning.losses import in_batch_loss
-from hitcore.learning.stack import Stack
+from hitcore.learning.stacks.chunk import Chunk
+from hitcore.learning.stacks.devicedata import DeviceData
+from hitcore.learning.stacks.stack import Stack
 
 pytestmark = [
     pytest.mark.gpu,
@@ -71,7 +71,7 @@ def test_fused_scores_and_gradients_are_those_of_the_plain_stack(
 
 
 def test_fused_loss_is_that_of_the_plain_one() -> None:
-    from hitcore.learning.gpu.fused import batch_loss
+    from hitcore.learning.stacks.gpu.fused import batch_loss
 
     generator = torch.Generator(CUDA).manual_seed(0)
     for n_songs in (2, 7, 10, 33):
@@ -90,7 +90,7 @@ def test_fused_loss_is_that_of_the_plain_one() -> None:
 
 
 def test_fused_dropout_drops_its_share_by_each_member_s_own_key() -> None:
-    from hitcore.learning.gpu.launches import Draws, activated
+    from hitcore.learning.stacks.gpu.launches import Draws, activated
 
     def drawn(keys: list[int], step: int, salt: int) -> Tensor:
         at = torch.tensor([step], device=CUDA)
@@ -116,9 +116,11 @@ def test_replayed_steps_are_the_steps_taken_by_hand(monkeypatch: pytest.MonkeyPa
     for optimiser in ("adagrad", "adam"):
         config = TrainConfig(optimiser=optimiser, max_epochs=4, patience=2)
         found = []
-        for record in ("hitcore.learning.gpu.replay._record_graph", None):
+        for record in ("hitcore.learning.stacks.gpu.replay._record_graph", None):
             if record is None:
-                monkeypatch.setattr("hitcore.learning.gpu.replay._record_graph", lambda step: step)
+                monkeypatch.setattr(
+                    "hitcore.learning.stacks.gpu.replay._record_graph", lambda step: step
+                )
             found.append(fit_stack(data, stack, config, device="cuda"))
         monkeypatch.undo()
         for one, other in zip(*(result.members for result in found), strict=True):
@@ -136,7 +138,7 @@ def test_a_recording_that_fails_is_said_and_steps_go_on(
     def refuse(step: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("hitcore.learning.gpu.replay._record_graph", refuse)
+    monkeypatch.setattr("hitcore.learning.stacks.gpu.replay._record_graph", refuse)
     with caplog.at_level(logging.WARNING):
         by_hand = fit_stack(data, stack, config, device="cuda")
     assert "cannot be recorded" in caplog.text

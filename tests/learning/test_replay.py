@@ -14,10 +14,10 @@ from hitcore.checkpoints import read_checkpoints
 from hitcore.errors import DataError
 from hitcore.learning import Member, TrainConfig, fit_stack
 from hitcore.learning.batches import Rules
-from hitcore.learning.chunk import Chunk
-from hitcore.learning.devicedata import DeviceData
-from hitcore.learning.gpu.replay import BY_HAND, N_LOOKS, Recorder, Step
 from hitcore.learning.settings import fingerprint_of
+from hitcore.learning.stacks.chunk import Chunk
+from hitcore.learning.stacks.devicedata import DeviceData
+from hitcore.learning.stacks.gpu.replay import BY_HAND, N_LOOKS, Recorder, Step
 
 CONFIG = TrainConfig(max_epochs=4, patience=2, batch_size=6, dropout=0.25)
 
@@ -56,7 +56,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     def recorder_for(device: torch.device) -> Recorder:
         return recorder
 
-    monkeypatch.setattr("hitcore.learning.chunk.recorder_for", recorder_for)
+    monkeypatch.setattr("hitcore.learning.stacks.chunk.recorder_for", recorder_for)
     return recorder
 
 
@@ -116,7 +116,7 @@ def test_a_recording_that_fails_falls_back_to_plain_steps(
     def refuse(step: Step) -> Step:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("hitcore.learning.chunk.recorder_for", lambda device: refuse)
+    monkeypatch.setattr("hitcore.learning.stacks.chunk.recorder_for", lambda device: refuse)
     by_hand = fit_stack(data, stack(data.n_songs), CONFIG)
     assert "cannot be recorded" in caplog.text
     for one, other in zip(whole.members, by_hand.members, strict=True):
@@ -158,7 +158,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told(
     def full(*given: Any) -> None:
         raise DataError("the checkpoint cannot be written (no space left)")
 
-    monkeypatch.setattr("hitcore.learning.keeping.write_checkpoint", full)
+    monkeypatch.setattr("hitcore.learning.stacks.keeping.write_checkpoint", full)
     data = planted()
     with pytest.raises(DataError, match="no space left"):
         fit_stack(data, stack(data.n_songs)[:1], CONFIG, checkpoint_dir=tmp_path)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,21 @@ from songs_to_learn import N_FRAMES, N_MELS, N_SONGS, N_TAGS, planted, split
 
 from hitcore.errors import DataError, EngineError, ParameterError, SplitLeakageError
 from hitcore.evaluation.metrics import ndcg_at
-from hitcore.learning import Member, TrainConfig, TrainingData, choose_weight, fit, fit_stack, fuse
+from hitcore.learning import (
+    Member,
+    TrainConfig,
+    choose_weight,
+    fit_member,
+    fit_stack,
+    fuse,
+)
 from hitcore.learning.batches import epoch_batches, stacked_batches
 from hitcore.learning.choosing import Validation
-from hitcore.learning.losses import in_batch_loss, multi_objective_loss
-from hitcore.learning.optimisers import make_optimiser
-from hitcore.learning.pairs import AB, Artist, Naive, mean_hit_score
-from hitcore.learning.stack import Dropout, Normalisation, Stack
-from hitcore.networks.hitnet import HitCNN, HitNet, InceptionCNN, LinearRater, TagDNN, initialise
+from hitcore.learning.loop import train
+from hitcore.learning.pairs import Artist
+from hitcore.learning.stacks.optimisers import make_optimiser
+from hitcore.learning.stacks.stack import Dropout, Normalisation, Stack
+from hitcore.networks.hitnet import HitCNN, HitNet, InceptionCNN, LinearRater, TagDNN
 
 
 def all_kinds() -> list[Member]:
@@ -47,80 +54,13 @@ def all_kinds() -> list[Member]:
 CONFIG = TrainConfig(max_epochs=11, batch_size=10, dropout=0.0, patience=100)
 
 
-def plain_training(data: TrainingData, member: Member, config: TrainConfig) -> HitNet:
-    """What a reader of the paper would write: one network, one optimiser, one loop."""
-    songs = member.songs["train"]
-    unit = np.asarray(data.y)[songs].std() if config.standardise else 1.0
-    y = torch.from_numpy(np.asarray(data.y) / unit).float()
-    x, tags = data.mel[songs].double(), data.tags[songs].double()
-    mean, scale = x.mean((0, 2)), 1 / x.std((0, 2), correction=0)
-    if not config.standardise:
-        mean, scale = mean * 0, scale * 0 + 1
-        tags = torch.tensor([[-1.0], [1.0]]).double().expand(2, N_TAGS)
-    mel = ((data.mel.double() - mean[:, None]) * scale[:, None]).float()
-    given = ((data.tags.double() - tags.mean(0)) / tags.std(0, correction=0)).float()
-    audio = {"cnn": HitCNN, "inception": InceptionCNN, "linear": LinearRater, None: None}
-    made = audio[member.audio]
-    net = HitNet(
-        made(N_MELS, N_FRAMES, dropout=config.dropout) if made else None,
-        TagDNN(N_TAGS, dropout=config.dropout) if member.use_tags else None,
-        member.tag_weight,
-    )
-    initialise(net, member.seed)
-    for name in ("audio.conv5", "tag.dense4", "audio.conv1" if made is LinearRater else ""):
-        if name and name in dict(net.named_modules()):
-            torch.nn.init.constant_(net.get_submodule(name).bias, y[songs].mean().item())
-    rate = member.learning_rate or config.learning_rate
-    optimiser = torch.optim.Adagrad(net.parameters(), rate, initial_accumulator_value=0.1, eps=0.0)
-    whole = {
-        "ab": lambda: AB(data.hit_scores, mean_hit_score(data.hit_scores[songs])),
-        "artist": lambda: Artist(data.artist_ids),
-    }.get(member.sampler, lambda: Naive(data.n_songs))()
-    drawn = {
-        "ab": lambda: AB(data.hit_scores[songs]),
-        "artist": lambda: Artist([data.artist_ids[song] for song in songs]),
-    }.get(member.sampler, lambda: Naive(len(songs)))()
-    net.train()
-    lowest = np.inf
-    for epoch in range(1, config.max_epochs + 1):
-        for batch in epoch_batches(member, drawn, epoch, config):
-            i = torch.from_numpy(batch)
-            score = net(mel[i], given[i]).score
-            w = 0.0 if member.sampler is None else member.rank_weight
-            if config.pairing == "explicit":
-                (a, b), (y_a, y_b) = score.chunk(2), y[i].chunk(2)
-                loss = multi_objective_loss(a, b, y_a, y_b, member.margin, w)
-            else:
-                loss = in_batch_loss(score, y[i], whole.in_batch(i), member.margin, w)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        net.eval()
-        with torch.no_grad():
-            i = torch.from_numpy(member.songs["valid"])
-            score, w = net(mel[i], given[i]).score, 0.0 if member.sampler is None else w
-            loss = (1 - w) * (score - y[i]).square().mean()
-            permitted = whole.in_batch(i)
-            permitted = permitted if permitted.any() else Naive(data.n_songs).in_batch(i)
-            loss = loss + w * in_batch_loss(score, y[i], permitted, member.margin, 1.0)
-        net.train()
-        if loss < lowest:
-            lowest = loss
-        else:
-            for group in optimiser.param_groups:
-                group["lr"] *= config.lr_decay
-    net.eval()
-    with torch.no_grad():
-        return net(mel, given).score * float(unit)
-
-
 @pytest.mark.parametrize(("pairing", "standardise"), [("in_batch", True), ("explicit", False)])
 def test_a_stack_equals_its_members_trained_alone_by_a_plain_loop(
     pairing: str, standardise: bool
 ) -> None:
     """Some 50 steps in float32: scores of all songs at the best epoch agree to 1e-5."""
     data, members = planted(), all_kinds()
-    if standardise:  # the Inception network pads before that, the plain loop cannot
+    if standardise:  # the stack pads raw spectrograms for the Inception network, the loop does not
         members = [member for member in members if member.audio != "inception"]
     config = replace(CONFIG, pairing=pairing, standardise=standardise)
     result = fit_stack(data, members, config)
@@ -128,8 +68,10 @@ def test_a_stack_equals_its_members_trained_alone_by_a_plain_loop(
     for member, got in zip(members, result.members, strict=True):
         assert len(got.history) == 11
         stopped = replace(config, max_epochs=got.best_epoch)
-        expected = plain_training(data, member, stopped)
-        np.testing.assert_allclose(got.scores, expected.numpy(), atol=1e-5, rtol=0)
+        expected = train(data, member, stopped)
+        np.testing.assert_allclose(got.scores, expected.scores, atol=1e-5, rtol=0)
+        for one, other in zip(expected.history, got.history, strict=False):
+            np.testing.assert_allclose(astuple(one), astuple(other), atol=1e-5, rtol=0)
         # The exported network takes raw inputs and says the same.
         net = got.network(data, config)
         with torch.no_grad():
@@ -146,7 +88,7 @@ def test_stacking_changes_nothing(optimiser: str) -> None:
     pairs = fit_stack(data, all_kinds(), replace(config, stack_size=2))
     assert whole.n_chunks < pairs.n_chunks
     for place, member in enumerate(all_kinds()):
-        alone = fit(data, member, config)
+        alone = fit_member(data, member, config)
         for other in (whole.members[place], pairs.members[place]):
             np.testing.assert_allclose(other.scores, alone.scores, atol=1e-5)
             assert other.best_epoch == alone.best_epoch
@@ -155,10 +97,10 @@ def test_stacking_changes_nothing(optimiser: str) -> None:
 def test_same_seed_same_end_and_other_seed_another() -> None:
     data, member = planted(), all_kinds()[1]
     config = replace(CONFIG, max_epochs=3, dropout=0.25)
-    first, again = fit(data, member, config), fit(data, member, config)
+    first, again = fit_member(data, member, config), fit_member(data, member, config)
     assert np.array_equal(first.scores, again.scores)
     assert first.history == again.history
-    other = fit(data, replace(member, seed=9), config)
+    other = fit_member(data, replace(member, seed=9), config)
     assert not np.allclose(first.scores, other.scores)
 
 
@@ -250,7 +192,7 @@ def test_batches_hold_each_song_once_and_are_filled_up() -> None:
 def test_plateau_decay_early_stopping_and_best_weights() -> None:
     data, member = planted(), all_kinds()[2]
     config = replace(CONFIG, max_epochs=60, patience=4, learning_rate=0.05, lr_decay=0.5)
-    result = fit(data, replace(member, learning_rate=None), config)
+    result = fit_member(data, replace(member, learning_rate=None), config)
     losses = [record.valid_loss for record in result.history]
     assert len(losses) < 60
     assert result.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 4
@@ -270,7 +212,7 @@ def test_members_that_end_early_leave_the_others_alone() -> None:
     lengths = {len(one.history) for one in together}
     assert len(lengths) > 1
     for member, one in zip(members, together, strict=True):
-        alone = fit(data, member, config)
+        alone = fit_member(data, member, config)
         assert [r.epoch for r in alone.history] == [r.epoch for r in one.history]
         # A hinge at its kink makes more of a rounding than a rounding.
         np.testing.assert_allclose(one.scores, alone.scores, atol=1e-3)
@@ -278,7 +220,7 @@ def test_members_that_end_early_leave_the_others_alone() -> None:
 
 def test_best_by_ndcg_keeps_the_epoch_with_the_highest() -> None:
     data = planted()
-    result = fit(data, all_kinds()[1], replace(CONFIG, best_by="ndcg", max_epochs=8))
+    result = fit_member(data, all_kinds()[1], replace(CONFIG, best_by="ndcg", max_epochs=8))
     figures = [record.valid_ndcg for record in result.history]
     assert result.best_epoch == int(np.argmax(figures)) + 1
 
@@ -287,10 +229,10 @@ def test_diverging_members_are_named_and_do_no_harm(caplog: pytest.LogCaptureFix
     data, members = planted(), all_kinds()[:2]
     wild = replace(members[0], learning_rate=10.0, name="the wild one")
     config = replace(CONFIG, optimiser="adam", max_epochs=4, learning_rate=1e-3)
-    quiet = fit(data, members[1], config)
+    quiet = fit_member(data, members[1], config)
     big = replace(data, y=np.asarray(data.y) * 1e30)
     with caplog.at_level(logging.WARNING):
-        result = fit(big, wild, replace(config, standardise=False))
+        result = fit_member(big, wild, replace(config, standardise=False))
     assert np.isnan(result.scores).all()
     assert result.diverged
     assert "the wild one diverged" in caplog.text
@@ -426,7 +368,7 @@ def test_every_kind_of_row_learns_a_planted_ranking() -> None:
     rows["inception"] = Member(**songs, audio="inception", seed=1)
     started = time.process_time()
     result = fit_stack(data, list(rows.values()), TrainConfig(max_epochs=15, learning_rate=0.02))
-    listwise = fit(
+    listwise = fit_member(
         data,
         replace(rows["naive"], rank_weight=0.9),
         TrainConfig(max_epochs=15, batch_size=40, objective="listwise", learning_rate=0.02),
@@ -477,23 +419,27 @@ def bad_input() -> dict[str, tuple]:
         "fewer songs than folds": (
             DataError,
             "fewer songs than folds",
-            lambda: fit(data, replace(member, valid=[])),
+            lambda: fit_member(data, replace(member, valid=[])),
         ),
         "outside the data": (
             DataError,
             "songs 0 to 59",
-            lambda: fit(data, replace(member, test=[99])),
+            lambda: fit_member(data, replace(member, test=[99])),
         ),
         "leak": (
             SplitLeakageError,
             "song twice",
-            lambda: fit(data, replace(member, test=member.songs["train"][:1])),
+            lambda: fit_member(data, replace(member, test=member.songs["train"][:1])),
         ),
-        "constant y": (DataError, "nothing to learn", lambda: fit(replace(data, y=flat), member)),
+        "constant y": (
+            DataError,
+            "nothing to learn",
+            lambda: fit_member(replace(data, y=flat), member),
+        ),
         "constant hit scores": (
             DataError,
             "nothing to learn",
-            lambda: fit(replace(data, hit_scores=flat), ab),
+            lambda: fit_member(replace(data, hit_scores=flat), ab),
         ),
         "NaN score": (DataError, "y of song 7 is NaN", lambda: replace(data, y=y)),
         "infinite feature": (DataError, "mel of song 5 is NaN", lambda: replace(data, mel=mel)),
@@ -505,34 +451,38 @@ def bad_input() -> dict[str, tuple]:
         "too few frames": (
             ParameterError,
             "at least 13",
-            lambda: fit(replace(data, mel=data.mel[..., :9]), member),
+            lambda: fit_member(replace(data, mel=data.mel[..., :9]), member),
         ),
         "preset": (
             ParameterError,
             "'paper', but the models are for 'release'",
-            lambda: fit(data, member, TrainConfig(preset="release")),
+            lambda: fit_member(data, member, TrainConfig(preset="release")),
         ),
-        "no tags": (DataError, "run a tagger", lambda: fit(replace(data, tags=None), tagged)),
-        "no mel": (DataError, "no mel", lambda: fit(replace(data, mel=None), member)),
+        "no tags": (
+            DataError,
+            "run a tagger",
+            lambda: fit_member(replace(data, tags=None), tagged),
+        ),
+        "no mel": (DataError, "no mel", lambda: fit_member(replace(data, mel=None), member)),
         "no artists": (
             DataError,
             "no artist_ids",
-            lambda: fit(replace(data, artist_ids=None), artist),
+            lambda: fit_member(replace(data, artist_ids=None), artist),
         ),
         "no two songs of an artist": (
             DataError,
             "no two of",
-            lambda: fit(replace(data, artist_ids=lonely), artist),
+            lambda: fit_member(replace(data, artist_ids=lonely), artist),
         ),
         "too little memory": (
             EngineError,
             "lower batch_size",
-            lambda: fit(data, member, TrainConfig(memory_limit_bytes=1000)),
+            lambda: fit_member(data, member, TrainConfig(memory_limit_bytes=1000)),
         ),
         "unknown device": (
             ParameterError,
             "cpu, cuda or cuda:N is expected",
-            lambda: fit(data, member, device="abacus"),
+            lambda: fit_member(data, member, device="abacus"),
         ),
         "batch of one": (ParameterError, "batch_size is 1", lambda: TrainConfig(batch_size=1)),
         "unknown optimiser": (
@@ -557,13 +507,13 @@ def test_bad_input_is_refused_before_training(case: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_absent_cuda_is_said_before_training() -> None:
     with pytest.raises(EngineError, match="no CUDA device is here"):
-        fit(planted(), all_kinds()[0], device="cuda")
+        fit_member(planted(), all_kinds()[0], device="cuda")
 
 
 def test_one_artist_only_pairs_all_songs() -> None:
     data = replace(planted(), artist_ids=[["one"]] * N_SONGS)
-    result = fit(data, replace(all_kinds()[3], seed=1), replace(CONFIG, max_epochs=2))
-    naive = fit(data, replace(all_kinds()[3], seed=1), replace(CONFIG, max_epochs=2))
+    result = fit_member(data, replace(all_kinds()[3], seed=1), replace(CONFIG, max_epochs=2))
+    naive = fit_member(data, replace(all_kinds()[3], seed=1), replace(CONFIG, max_epochs=2))
     assert np.array_equal(result.scores, naive.scores)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from hitcore.analysis.htmlreport import html_batch, html_report
 from hitcore.analysis.song import SongReport, highlight_clip
-from hitcore.analysis.tables import csv_of
+from hitcore.analysis.takeaway.htmlreport import html_batch, html_report
+from hitcore.analysis.takeaway.tables import csv_of
 from hitcore.audio import encode
 from hitcore.errors import HitcoreError
 from ui.analyse import kept

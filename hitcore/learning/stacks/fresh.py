@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from hitcore.learning.batches import group_key
-from hitcore.learning.devicedata import DeviceData
 from hitcore.learning.settings import Member, TrainConfig, network_of
-from hitcore.learning.stack import Normalisation, Stack
-from hitcore.networks.hitnet import LEAK, HitNet, LinearRater, initialise
-from hitcore.networks.mixing import MixKind
+from hitcore.learning.stacks.devicedata import DeviceData
+from hitcore.learning.stacks.stack import Normalisation, Stack
+from hitcore.networks.hitnet import HitNet, initialise, start_from
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def fresh_stack(
 def _network(member: Member, unit: float, data: DeviceData, config: TrainConfig) -> HitNet:
     network = initialise(network_of(member, data.source, config), member.seed)
     if config.centre_output:
-        _start_from(network, float(_truth(member, data).mean()) / unit)
+        start_from(network, float(_truth(member, data).mean()) / unit)
     return network
 
 
@@ -80,7 +79,7 @@ def fastest(device: torch.device) -> type[Stack]:
     if device.type == "cpu":
         return Stack
     try:
-        from hitcore.learning.gpu.fused import FusedStack, try_out
+        from hitcore.learning.stacks.gpu.fused import FusedStack, try_out
 
         try_out(device)
     except Exception as error:  # no Triton, no compiler, too old a card: all mean no
@@ -90,16 +89,3 @@ def fastest(device: torch.device) -> type[Stack]:
         )
         return Stack
     return FusedStack
-
-
-def _start_from(network: HitNet, mean: float) -> None:
-    """Set the last biases so that the mixed score of nothing is the mean of y."""
-    before_leak = mean if mean > 0 else mean / LEAK
-    with torch.no_grad():
-        if isinstance(network.audio, LinearRater):
-            network.audio.conv1.bias.fill_(mean)  # type: ignore[union-attr]
-        elif network.audio is not None:
-            network.audio.get_submodule("conv5").bias.fill_(before_leak)  # type: ignore
-        alone = network.audio is None or network.mix is MixKind.CONVEX
-        if network.tag is not None and alone:
-            network.tag.get_submodule("dense4").bias.fill_(before_leak)  # type: ignore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,16 @@ from hitcore.learning.batches import (
     stacked_batches,
 )
 from hitcore.learning.choosing import Validation
-from hitcore.learning.devicedata import DeviceData
-from hitcore.learning.fresh import fastest, fresh_stack
-from hitcore.learning.gpu.replay import Recorder, ReplayedEpochs, recorder_for
 from hitcore.learning.listwise import LIST_LOSSES
+from hitcore.learning.loop import EpochRecord
 from hitcore.learning.losses import in_batch_loss, multi_objective_loss, rating_loss
-from hitcore.learning.optimisers import make_optimiser
 from hitcore.learning.pairs import Naive, PairRule
 from hitcore.learning.settings import Member, TrainConfig
-from hitcore.learning.stack import Dropout, Stack
+from hitcore.learning.stacks.devicedata import DeviceData
+from hitcore.learning.stacks.fresh import fastest, fresh_stack
+from hitcore.learning.stacks.gpu.replay import Recorder, ReplayedEpochs, recorder_for
+from hitcore.learning.stacks.optimisers import make_optimiser
+from hitcore.learning.stacks.stack import Dropout, Stack
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +50,6 @@ PAIRED_AT_MOST = 1500
 
 LARGEST_FUSED_BATCH = 64
 """Songs of a batch whose loss is one kernel; more of them take the plain path."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch of one member came to."""
-
-    epoch: int
-    """Its number, from 1."""
-    train_loss: float
-    """Mean over the steps, with dropout."""
-    valid_loss: float
-    """The same loss on the validation songs, without dropout."""
-    valid_ndcg: float
-    """nDCG@top of the validation songs; NaN where undefined."""
-    learning_rate: float
-    """Step size during the epoch."""
 
 
 class Chunk:
@@ -214,7 +199,7 @@ class Chunk:
             )
             self._epochs = epochs
             if self._fused:
-                from hitcore.learning.gpu.launches import Draws
+                from hitcore.learning.stacks.gpu.launches import Draws
 
                 self._dropped = Draws(epochs.keys, self.device, self.config.dropout, epochs.at)
         return self._epochs
@@ -250,7 +235,7 @@ class Chunk:
         y = self.data.y[known] / self._unit
         of_batch: Callable[..., Tensor] = in_batch_loss
         if self._fused and songs.shape[1] <= LARGEST_FUSED_BATCH:
-            from hitcore.learning.gpu.fused import batch_loss as of_batch
+            from hitcore.learning.stacks.gpu.fused import batch_loss as of_batch
         return of_batch(scores, y, permitted, self._margin, self._rank_weight)
 
     def _list_loss(self, scores: Tensor, y: Tensor, gain: Tensor, weight: Tensor) -> Tensor:

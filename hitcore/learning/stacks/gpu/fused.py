@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from hitcore.learning.gpu import kernels
-from hitcore.learning.gpu.launches import (
+from hitcore.learning.stacks.gpu import kernels
+from hitcore.learning.stacks.gpu.launches import (
     Draws,
     Layout,
     activated,
@@ -38,7 +38,7 @@ from hitcore.learning.gpu.launches import (
     windows_back,
     windows_of,
 )
-from hitcore.learning.stack import Stack
+from hitcore.learning.stacks.stack import Stack
 from hitcore.networks.hitnet import InceptionCNN, LinearRater
 
 LARGEST_BATCH = 64

@@ -35,7 +35,7 @@ class Adagrad:
     ) -> None:
         """Move every parameter against its gradient, in place."""
         if leaves is not None and rate.is_cuda:
-            from hitcore.learning.gpu.launches import adagrad_step
+            from hitcore.learning.stacks.gpu.launches import adagrad_step
 
             for name, value in parameters.items():
                 adagrad_step(value, self.state[f"sum.{name}"], leaves[name], rate)
@@ -73,7 +73,7 @@ class Adam:
         size = active * rate / (1 - self.beta1**at_least_one)
         unbiased = (1 - self.beta2**at_least_one).sqrt()
         if leaves is not None and rate.is_cuda:
-            from hitcore.learning.gpu.launches import adam_step
+            from hitcore.learning.stacks.gpu.launches import adam_step
 
             constants = self.beta1, self.beta2, self.epsilon
             for name, value in parameters.items():

@@ -29,7 +29,7 @@ from hitcore.networks.hitnet import LEAK, HitNet, InceptionCNN, LinearRater, lea
 from hitcore.networks.mixing import mixed_score
 
 if TYPE_CHECKING:
-    from hitcore.learning.devicedata import DeviceData
+    from hitcore.learning.stacks.devicedata import DeviceData
 
 BRANCHES = {"conv1": 0, "conv1_8": 2, "conv1_16": 6}
 """First convolutions and the frames of zero padding that each has at either end."""

@@ -15,10 +15,10 @@ import numpy as np
 from jinja2 import Environment
 
 from hitcore import __version__
-from hitcore.analysis import svg
 from hitcore.analysis.curve import HitCurve
 from hitcore.analysis.digits import share_words, sure_digits, sure_interval
 from hitcore.analysis.report import ModelScore, SongReport
+from hitcore.analysis.takeaway import svg
 
 WIDTH = 180.0
 """Of the charts, millimetres: an A4 page less its margins."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitcore.learning.gpu import kernels
-from hitcore.learning.stack import Normalisation
+from hitcore.learning.stacks.gpu import kernels
+from hitcore.learning.stacks.stack import Normalisation
 
 
 class Draws:

@@ -1,4 +1,4 @@
-"""Train one model or hundreds of them at once: `fit` and `fit_stack`.
+"""Train one model or hundreds of them at once: `fit_member` and `fit_stack`.
 
 Members are sorted by network and by the songs that they are shown, cut into chunks that fit into
 memory, and each chunk is trained as one batched model. Where a checkpoint folder is given, the
@@ -12,30 +12,29 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from hitcore.checkpoints import Checkpoint, drop_checkpoint, read_checkpoints
+from hitcore.checkpoints import Checkpoint, drop_checkpoint, read_checkpoints, state_of
 from hitcore.devices import torch_device
 from hitcore.errors import EngineError
 from hitcore.learning.batches import Rules, group_key
-from hitcore.learning.chunk import Chunk, EpochRecord
-from hitcore.learning.devicedata import DeviceData
-from hitcore.learning.keeping import Keeper
+from hitcore.learning.loop import train
 from hitcore.learning.settings import (
     Member,
     TrainConfig,
     TrainingData,
     check,
     fingerprint_of,
-    network_of,
+    stacks,
 )
-from hitcore.networks.hitnet import HitNet
+from hitcore.learning.stacks.chunk import Chunk
+from hitcore.learning.stacks.devicedata import DeviceData
+from hitcore.learning.stacks.keeping import Keeper
+from hitcore.learning.stacks.results import MemberResult, Progress, StackResult
 
 log = logging.getLogger(__name__)
 
@@ -49,66 +48,7 @@ FLOATS_PER_MEMBER = 126_000 * 5
 """Weights, gradients, the optimiser's sums and the best weights of one member."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands."""
-
-    n_members_done: int
-    """Members that have ended."""
-    n_members: int
-    """Members in all."""
-    epoch: int
-    """The epoch at hand of the chunk at hand."""
-    fraction: float
-    """Share of the work done, if every member took all its epochs; 0 to 1."""
-    songs_per_s: float
-    """Songs taken forward and back per second, counted once per member."""
-    eta_s: float
-    """Seconds left at this speed at most; members that stop early make it less."""
-    message: str = ""
-    """What a person should know, such as that the stack was split."""
-
-
-@dataclass(frozen=True, eq=False)
-class MemberResult:
-    """What training one member came to."""
-
-    member: Member
-    """Who."""
-    best_epoch: int
-    """The epoch whose weights are kept, from 1; 0 if it diverged at once."""
-    history: tuple[EpochRecord, ...]
-    """One record per epoch."""
-    state_dict: dict[str, Tensor]
-    """Weights for `HitNet.load_state_dict`; they take the raw log-mel and the raw tags."""
-    scores: NDArray[np.float32]
-    """Predictions for all songs of the data; NaN where no epoch went through."""
-    diverged: bool
-    """Whether training had to end since loss or weights were no longer finite."""
-
-    def network(self, data: TrainingData, config: TrainConfig) -> HitNet:
-        """The trained network, in evaluation mode."""
-        network = network_of(self.member, data, config)
-        network.load_state_dict(self.state_dict)
-        return network.eval()
-
-
-@dataclass(frozen=True, eq=False)
-class StackResult:
-    """What training a stack came to."""
-
-    members: tuple[MemberResult, ...]
-    """In the order in which they were given."""
-    finished: bool
-    """False where `should_stop` ended it early; each member then has its best weights so far."""
-    n_chunks: int
-    """Into how many parts the stack was cut."""
-    songs_per_s: float
-    """Songs taken forward and back per second of training in this call, validation included,
-    counted once per member."""
-
-
-def fit(
+def fit_member(
     data: TrainingData,
     member: Member,
     config: TrainConfig | None = None,
@@ -128,7 +68,7 @@ def fit(
         >>> tags = rng.random((60, 5))
         >>> data = TrainingData(None, tags, y=tags[:, 0], hit_scores=tags[:, 0])
         >>> member = Member(range(40), range(40, 50), range(50, 60), audio=None, use_tags=True)
-        >>> result = fit(data, member, TrainConfig(max_epochs=2))
+        >>> result = fit_member(data, member, TrainConfig(max_epochs=2))
         >>> len(result.history), result.scores.shape
         (2, (60,))
     """
@@ -219,6 +159,9 @@ class _Trainer:
         self.data = self._load()
         known = {number for one in saved for number in one.members}
         rest = [number for number in range(len(self.members)) if number not in known]
+        for number in [n for n in rest if not stacks(self.members[n])]:
+            rest.remove(number)
+            self._run_alone(number)
         queue: list[tuple[list[int], Checkpoint | None]] = [(one.members, one) for one in saved]
         queue += [(numbers, None) for numbers in self._plan(rest)]
         while queue:
@@ -263,6 +206,20 @@ class _Trainer:
                 scores[place],
                 chunk.diverged[place],
             )
+        self.n_chunks += 1
+
+    def _run_alone(self, number: int) -> None:
+        """A member whose network has no stacked form, by the plain loop."""
+        member = self.members[number]
+        found = train(self.source, member, self.config, device=self.device)
+        self.results[number] = MemberResult(
+            member,
+            found.best_epoch,
+            found.history,
+            state_of(found.network),
+            found.scores,
+            found.diverged,
+        )
         self.n_chunks += 1
 
     def _load(self) -> DeviceData:
