@@ -50,6 +50,14 @@ def mended(data: Bytes) -> list[bytes | memoryview] | None:
     return None
 
 
+def mended_au(data: Bytes) -> list[bytes | memoryview] | None:
+    """An AU file of size 0 with a size that means "to the end"; None where it has one."""
+    if bytes(data[:4]) != b".snd" or any(data[8:12]):
+        return None
+    view = memoryview(data)
+    return [view[:8], _ALL, view[12:]]
+
+
 def claimed_frames(data: Bytes) -> int:
     """The sample frames that the header of an RF64 file promises, which libsndfile bends.
 

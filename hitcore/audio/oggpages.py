@@ -85,8 +85,8 @@ class OggFile:
     """In their order; one for a file that is not chained."""
     n_other: int
     """Streams beside them: pictures, subtitles, further sound."""
-    last_is_cut: bool
-    """The last page is not all there."""
+    is_cut: bool
+    """The last page, or one before another file begins, is not all there."""
     left_out: list[str]
     """Codecs of streams of sound that are not read."""
 
@@ -107,15 +107,22 @@ def walk(data: Bytes) -> OggFile:
     left_out: list[str] = []
     silent: list[str] = []
     n_other = 0
-    in_heads = taken = False
+    in_heads = taken = is_cut = False
     at, size = max(0, data.find(b"OggS")), len(data)
     while at + 27 <= size and data[at : at + 4] == b"OggS":
         n_segments = data[at + 26]
         body = at + 27 + n_segments
         lacing = data[at + 27 : body]
         end = body + sum(lacing)
-        if len(lacing) < n_segments or end > size:
-            break
+        if data[end : end + 4] != b"OggS" and end != size:
+            # What stands within a page that nothing follows is the next one: this one is cut.
+            following = data.find(b"OggS", at + 4, end)
+            if following >= 0 or end > size or len(lacing) < n_segments:
+                is_cut = True
+                if following < 0:
+                    break
+                at = following
+                continue
         serial = int.from_bytes(data[at + 14 : at + 18], "little")
         if data[at + 5] & 2:  # A stream begins; those of one link all begin together.
             if not in_heads:
@@ -156,7 +163,7 @@ def walk(data: Bytes) -> OggFile:
         if silent:
             raise Refusal(f"the Ogg file holds {silent[0]} and no sound")
         raise damaged("no stream of Vorbis, Opus or FLAC begins in it")
-    return OggFile(links, n_other, _is_cut(data), left_out)
+    return OggFile(links, n_other, is_cut or _is_cut(data), left_out)
 
 
 # --- inside --------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def open_source(container: Container, data: Bytes, file: int) -> Source:
             return _open_wav(container, data, file)
         case "ffmpeg":
             return FfmpegSource(file, container)
-    sound = _with_fallback(container, file)
+    mended = chunks.mended_au(data) if container.name == "AU" else None
+    sound = _with_fallback(container, file if mended is None else Excerpt(mended))
     if container.name == "AIFF":
         sound.truncated = chunks.is_cut(data)
     return sound
@@ -274,7 +275,7 @@ def _open_ogg(container: Container, data: Bytes, file: int) -> Source:
             sound.notes.append(f"{len(openers)} streams follow each other: all were heard")
     if found.left_out:
         sound.notes.append(f"not heard, because it is not read: {', '.join(found.left_out)}")
-    sound.truncated = found.last_is_cut
+    sound.truncated = found.is_cut
     return sound
 
 

@@ -184,6 +184,19 @@ def test_a_part_that_cannot_be_decoded_is_said_and_the_rest_heard() -> None:
     assert info.duration_s == pytest.approx(SECONDS + 4)
 
 
+def test_of_a_chain_whose_first_file_was_cut_both_are_heard() -> None:
+    data = OPUS[: len(OPUS) // 2]
+    alone = decode(data).info.duration_s
+    info = decode(data + OPUS).info
+    assert info.truncated
+    assert info.duration_s == pytest.approx(alone + SECONDS, abs=0.02)
+
+
+def test_an_au_file_of_size_zero_is_heard() -> None:
+    song = muxed("au", "pcm_s16be", music(1), RATE)
+    assert decode(song[:8] + bytes(4) + song[12:]).info.duration_s == 1.0
+
+
 def test_an_empty_wav_is_empty_and_chunks_are_no_sound() -> None:
     empty = encoded("wav", music(1)[:0])
     with pytest.raises(Exception, match="holds no samples"):
