@@ -95,10 +95,10 @@ class ModelCard:
         except TypeError as error:
             raise WeightsError(f"this is no model card ({error})") from error
 
-    def as_markdown(self) -> str:
-        """The card as text under the usual headings; what is empty is left out."""
-        parts = [f"# Model card for {self.name}", self.description]
-        for heading, text in (
+    def sections(self) -> list[tuple[str, str]]:
+        """The headings of the card with their texts; what is empty is left out."""
+        every = (
+            ("Model description", self.description),
             ("Uses", self.uses),
             ("Bias, risks and limitations", self.limits),
             ("Training data", self.training_data),
@@ -109,9 +109,13 @@ class ModelCard:
             ("Sensitivity", _listed(self.sensitivity)),
             ("Licence", self.licence),
             ("Citation", self.citation),
-        ):
-            if text:
-                parts.append(f"## {heading}\n\n{text}")
+        )
+        return [(heading, text) for heading, text in every if text]
+
+    def as_markdown(self) -> str:
+        """The card as text under its headings."""
+        parts = [f"# Model card for {self.name}"]
+        parts += [f"## {heading}\n\n{text}" for heading, text in self.sections()]
         return "\n\n".join(parts) + "\n"
 
 

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from hitcore import weights
 from hitcore.errors import HitcoreError
 from hitcore.evaluation import bootstrap_interval
+from hitcore.networks.cards import load_card
 from hitcore.networks.models import load_model
 from hitcore.weights import WeightsStatus
 from ui.frame import ensembles
@@ -114,10 +115,29 @@ def show(card: Card) -> None:
         border="horizontal",
         alt=f"What is known of {card.name}",
     )
+    _full_card(card.name)
     if card.checksum:
         st.code(f"sha256 {card.checksum}", language=None, wrap_lines=True)
     if card.status is not None and card.status.state != "installed":
         _get(card.status)
+
+
+def _full_card(name: str) -> None:
+    """The model card that the training script wrote, where there is one."""
+    try:
+        found = load_card(ensembles.model_of(name))
+    except HitcoreError as error:
+        show_error(error)
+        return
+    if found is None:
+        return
+    with st.expander("Model card", icon=":material/description:"):
+        for heading, text in found.sections():
+            st.markdown(f"**{heading}**")
+            for line in text.splitlines():
+                st.markdown(
+                    ("- " if line.startswith("- ") else "") + plain(line.removeprefix("- "))
+                )
 
 
 # --- what is known of a model --------------------------------------------------------------------
