@@ -16,14 +16,16 @@ def _tagger() -> None:
         pytest.skip("needs musicnn: hitcore weights fetch musicnn-mtt")
 
 
-def test_a_silent_song_is_not_scored() -> None:
+def test_a_silent_song_is_not_placed() -> None:
     silent = encoded("wav", music(4, 22_050) * np.float32(1e-6), 22_050)
-    report = analyse(silent, models=["demo-j"], highlight="middle")
-    assert report.scores == ()
+    report = analyse(silent, models=["demo-j"], highlight="middle", demo_song=True)
     assert "silent" in report.flags
-    assert "the song is silent, so no model was asked" in report.notes
-    loud = analyse(encoded("wav", music(4, 22_050), 22_050), models=["demo-j"], highlight="middle")
-    assert len(loud.scores) == 1
+    (score,) = report.scores
+    assert (score.percentile, score.share, score.in_domain) == (None, None, False)
+    assert score.note == "There is no percentile: the song is silent."
+    loud = encoded("wav", music(4, 22_050), 22_050)
+    (score,) = analyse(loud, models=["demo-j"], highlight="middle", demo_song=True).scores
+    assert score.percentile is not None
 
 
 def test_what_was_odd_about_the_file_stands_in_the_report() -> None:

@@ -23,7 +23,7 @@ from ui.server.visitors import current_owner
 USUAL = "Those installed, the most trustworthy first"
 FLAG_WORDS = {
     "truncated": "The end of this file is missing; what is there was analysed.",
-    "silent": "This song is silent: its tags mean nothing, and no model was asked.",
+    "silent": "This song is silent: its tags mean nothing, and no model can place it.",
     "one channel": "Its channels cancel each other out, so the first was heard alone.",
     "shorter than 30 s": "The song is shorter than 30 s: all of it is the highlight, padded.",
     "no clear highlight": "Nothing in this song clearly comes back or stands out: listen, "
