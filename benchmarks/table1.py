@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=3, help="of training; a verdict needs 3")
     parser.add_argument("--grid", default="small")
     parser.add_argument("--precision", default="auto", help="float32 or bfloat16, of the products")
     parser.add_argument("--workers", type=int, default=2)
@@ -85,7 +86,7 @@ def make(options: argparse.Namespace) -> None:
                 *("experiment", "run", place, "--rows", ",".join(rows), "--build-features"),
                 *("--folds", options.folds, "--fold-kind", kind, "--epochs", options.epochs),
                 *("--grid", options.grid, "--precision", options.precision),
-                *("--workers", options.workers, "--name", name),
+                *("--workers", options.workers, "--name", name, "--seeds", options.seeds),
             )
 
 

@@ -15,7 +15,7 @@ Conventions:
 References:
     M. Slaney: "Auditory Toolbox", technical report 1998-010, 1998.
     L.-C. Yu et al.: "Hit Song Prediction for Pop Music by Siamese CNN with Ranking Loss", 2017,
-    section 4.1 (`PAPER_MEL`); the released checkpoint departs from it (`RELEASE_MEL`).
+    section 2.5 (`PAPER_MEL`); the released checkpoint departs from it (`RELEASE_MEL`).
 """
 
 import functools

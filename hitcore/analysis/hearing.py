@@ -5,6 +5,7 @@ on; models that share them share the work.
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -13,6 +14,7 @@ from hitcore.analysis.judging import distance_from, domain_model
 from hitcore.analysis.tagstretches import TagStretches, hear_stretches
 from hitcore.audio import Waveform
 from hitcore.features import MEL_PRESETS, fit_frames, log_mel
+from hitcore.highlights import METHODS, find_highlight
 from hitcore.networks.models import HitModel, load_model
 from hitcore.taggers import AnyTagger, Taggram, load_tagger
 
@@ -26,12 +28,23 @@ class Hearing:
         start: Where the highlight starts, seconds.
         tagger: Who has heard the highlight; others are loaded as models ask for them.
         taggram: The highlight's tags by that tagger.
+        method: The highlight method that chose the clip.
+        chosen: Whether a person asked for this clip; then every model gets it.
     """
 
     def __init__(
-        self, song: Waveform, clip: Waveform, start: float, tagger: AnyTagger, taggram: Taggram
+        self,
+        song: Waveform,
+        clip: Waveform,
+        start: float,
+        tagger: AnyTagger,
+        taggram: Taggram,
+        method: str = "",
+        chosen: bool = False,
     ) -> None:
         self.song, self.clip, self.start = song, clip, start
+        self.method, self.chosen = method, chosen
+        self._others: dict[str, Hearing] = {}
         self.mels = SongMels(song)
         self.taggrams = {tagger.name: taggram}
         self._taggers = {tagger.name: tagger}
@@ -47,6 +60,24 @@ class Hearing:
             known = self.taggrams[tagger]
             self._stretches[tagger] = hear_stretches(by, self.song, known, self.start)
         return self._stretches[tagger]
+
+    def for_model(self, model: HitModel) -> "Hearing":
+        """The same song by the kind of clip that a model learned from, unless a clip was chosen."""
+        if self.chosen or not self.is_foreign(model):
+            return self
+        method = model.spec.highlight
+        if method not in self._others:
+            own = find_highlight(self.song, method, length_s=self.clip.duration_s)
+            clip = self.song.crop(own.start, own.end)
+            by = next(iter(self._taggers.values()))
+            self._others[method] = Hearing(self.song, clip, own.start, by, by.tag(clip), method)
+        return self._others[method]
+
+    def is_foreign(self, model: HitModel) -> bool:
+        """Whether a model learned from clips by another method than this clip's, as far as told."""
+        method = model.spec.highlight
+        known = method in METHODS or method.startswith("attention:")
+        return known and method != self.method
 
     def inputs(self, model: HitModel) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """What a model takes of the highlight: spectrogram and tags, None where it takes none."""
@@ -81,7 +112,14 @@ def tags_of(taggram: Taggram, names: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor([[float(by_name[name]) for name in names]], dtype=torch.float32)
 
 
-@lru_cache(maxsize=32)
 def model_of(name: str) -> HitModel:
-    """A model, read once."""
+    """A model, read once, and again where its file has been written anew."""
+    path = Path(name)
+    file = path / "model.safetensors" if path.is_dir() else path
+    stat = file.stat() if file.is_file() else None
+    return _model_of(name, None if stat is None else (stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=32)
+def _model_of(name: str, written: tuple[int, int] | None) -> HitModel:
     return load_model(name)

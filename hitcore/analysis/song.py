@@ -138,7 +138,8 @@ def analyse(
     with _named(label, "scoring"):
         say("Scoring", 0.8)
         content_hash = hash_of(source, content)
-        heard = Hearing(song, clip, chosen.start, heard_by, taggram)
+        asked_for = highlight is not None
+        heard = Hearing(song, clip, chosen.start, heard_by, taggram, chosen.method, asked_for)
         heard.is_demo = is_demo_song(content_hash) if demo_song is None else demo_song
         heard.is_silent = "silent" in decoded.info.flags
         scores, notes = _scores(heard, models)
@@ -278,12 +279,19 @@ def _scores(
     if models is None and heard.is_demo and DEMO in weights.packaged():
         chosen = [*chosen, DEMO]
     loaded = [one if isinstance(one, HitModel) else model_of(str(one)) for one in chosen]
+    notes += [
+        f"{model.spec.name} learned from clips chosen by {model.spec.highlight}; its score is of "
+        "the passage that was asked for."
+        for model in loaded
+        if heard.chosen and heard.is_foreign(model)
+    ]
     return [_score(model, heard) for model in loaded], notes
 
 
 def _score(model: HitModel, heard: Hearing) -> ModelScore:
     spec = model.spec
-    mel, tags = heard.inputs(model)
+    clip = heard.for_model(model)
+    mel, tags = clip.inputs(model)
     stretches = None
     if spec.tagger is not None and spec.tag_names:
         stretches = heard.stretches(spec.tagger).select(spec.tag_names)
@@ -294,7 +302,7 @@ def _score(model: HitModel, heard: Hearing) -> ModelScore:
     verdict = judge(
         model,
         curve.song_fold_scores,
-        heard.distance(model),
+        clip.distance(model),
         demo_song=heard.is_demo,
         silent=heard.is_silent,
     )

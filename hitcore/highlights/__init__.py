@@ -11,7 +11,7 @@ the window gives the whole song.
 
 References:
     L.-C. Yu et al.: "Hit Song Prediction for Pop Music by Siamese CNN with Ranking Loss", 2017,
-    section 4.1 (Mid-30, HL-30).
+    section 2.5 (Mid-30, HL-30).
 """
 
 from hitcore.highlights.methods import (

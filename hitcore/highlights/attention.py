@@ -14,8 +14,8 @@ network what it would attend to if all chunks sounded alike: where that explains
 attention, position speaks and not the music.
 
 References:
-    S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
-    2018.
+    Y.-S. Huang, S.-Y. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints",
+    TISMIR 2018.
 """
 
 import itertools

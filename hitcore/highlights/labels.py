@@ -4,8 +4,8 @@ The labels are the user's (a CSV file of songs and labels), or the moods that a 
 whole of each song. Either way a song has a distribution over the labels, whose sum is 1.
 
 References:
-    S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
-    2018, section 3.
+    Y.-S. Huang, S.-Y. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints",
+    TISMIR 2018, section 3.
 """
 
 import csv

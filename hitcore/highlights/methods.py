@@ -95,7 +95,7 @@ def find_highlight(
         WeightsError: If the attention's weights are not installed.
 
     References:
-        The paper, section 4.1.
+        The paper, section 2.5.
 
     Example:
         >>> import numpy as np

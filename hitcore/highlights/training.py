@@ -16,8 +16,8 @@ The chunks of all songs are computed once, into a folder beside the result, and 
 training is kept there after every epoch: a broken run goes on where it stood, to the same weights.
 
 References:
-    S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
-    2018, section 3.
+    Y.-S. Huang, S.-Y. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints",
+    TISMIR 2018, section 3.
 """
 
 import hashlib

@@ -7,8 +7,8 @@ windows that are worth almost the same, the one that starts on a section's onset
 it is the more natural cut. Where nothing speaks for any window, the middle one is taken.
 
 References:
-    S. Huang, L. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints", TISMIR
-    2018 (the window with the largest sum of the curve).
+    Y.-S. Huang, S.-Y. Chou, Y.-H. Yang: "Pop Music Highlighter: Marking the Emotion Keypoints",
+    TISMIR 2018 (the window with the largest sum of the curve).
 """
 
 from dataclasses import dataclass, field

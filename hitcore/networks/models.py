@@ -74,7 +74,7 @@ class ModelSpec:
     mix: str = "convex"
     """How audio and tag scores are mixed: `convex` or `additive`."""
     highlight: str = "middle"
-    """The highlight method of the songs that it learnt from."""
+    """The highlight method of the songs that it learnt from; "given" or empty where not known."""
     target_transform: str | None = "neg_inv_log10"
     """The scale that it rates on; None: only the order of its scores means something."""
     gives_chance: bool = False
@@ -388,6 +388,7 @@ def _published(found: weights.Weights, mix: Mix) -> HitModel:
         audio="HitCNN",
         mel="release",
         tagger="jynet",
+        highlight="",  # its authors do not say
         tag_names=PUBLISHED_TAGS,
         tag_weights=(tag_weight,),
         mix=str(kind),
