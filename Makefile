@@ -2,10 +2,17 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8501
 BIN := .venv/bin
+# uv, where it is installed, takes the torch that suits this machine (without a GPU: without the
+# gigabytes of CUDA) and takes seconds; pip does the same slowly where it is not, or where it fails.
+UV ?= $(shell command -v uv)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --torch-backend=auto $(1) ||) $(PIP) $(1)
 
-.PHONY: app test check lint bench clean weights trust lock locked audit
+.PHONY: app test check lint bench clean weights tagger trust lock locked audit
 
-app: .venv/.app weights
+# What is optional is fetched while the first page is being served.
+app: .venv/.app tagger
+	@$(BIN)/hitcore weights fetch kkbox-ret30 jynet --quiet --optional --timeout 10 &
 	$(BIN)/python -m ui.server.serve --server.port $(PORT)
 
 test: .venv/.dev weights
@@ -49,19 +56,21 @@ audit: .venv/.dev
 
 # The tagger's weights, from the package index; the two small public downloads are tried for ten
 # seconds at most, and the app says how to get them where that fails.
-weights: .venv/.app
+weights: tagger
+	@$(BIN)/hitcore weights fetch kkbox-ret30 jynet --quiet --optional --timeout 10
+
+tagger: .venv/.app
 	@$(BIN)/hitcore weights fetch musicnn-mtt --quiet
 	@$(BIN)/hitcore weights fetch musicnn-msd --quiet
-	@$(BIN)/hitcore weights fetch kkbox-ret30 jynet --quiet --optional --timeout 10
 
 .venv/.app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(call install,-r requirements.txt)
+	$(call install,--no-deps --editable .)
 	touch $@
 
 .venv/.dev: requirements-dev.txt .venv/.app
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(call install,-r requirements-dev.txt)
 	touch $@
 
 clean:
