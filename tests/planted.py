@@ -46,28 +46,36 @@ def planted_workspace(
 
 
 def write_store(
-    workspace: Workspace, config: FeatureConfig, ids: list[str], mel: np.ndarray, tags: np.ndarray
+    workspace: Workspace,
+    config: FeatureConfig,
+    ids: list[str],
+    mel: np.ndarray,
+    tags: np.ndarray,
+    shard: int | None = None,
 ) -> None:
-    """A feature store of one shard, in the format that a build writes."""
+    """A feature store of shards of so many songs (None: of one), in the format of a build."""
     store = FeatureStore(workspace, config)
     store.folder.mkdir(parents=True)
-    about: dict = {"tag_names": [f"tag{i}" for i in range(tags.shape[1])]}
-    for name, array in (("mel", mel), ("tags", tags)):
-        file = store.folder / f"shard-00000-{name}.npy"
-        np.save(file, array)
-        about |= {name: file.name, f"{name}_sha256": sha256_of(file)}
-    about["songs"] = [
-        {
-            "song_id": song,
-            "shard": 0,
-            "row": row,
-            "content_hash": hashlib.sha256(song.encode()).hexdigest(),
-            "start_s": 0.0,
-            "end_s": 30.0,
-            "status": "ok",
-            "error": None,
-        }
-        for row, song in enumerate(ids)
-    ]
-    (store.folder / "shard-00000.json").write_text(json.dumps(about))
+    size = shard or len(ids)
+    for number, start in enumerate(range(0, len(ids), size)):
+        about: dict = {"tag_names": [f"tag{i}" for i in range(tags.shape[1])]}
+        for name, array in (("mel", mel), ("tags", tags)):
+            file = store.folder / f"shard-{number:05d}-{name}.npy"
+            np.save(file, array[start : start + size])
+            stamp = [file.stat().st_size, file.stat().st_mtime_ns]
+            about |= {name: file.name, f"{name}_sha256": sha256_of(file), f"{name}_stamp": stamp}
+        about["songs"] = [
+            {
+                "song_id": song,
+                "shard": number,
+                "row": row,
+                "content_hash": hashlib.sha256(song.encode()).hexdigest(),
+                "start_s": 0.0,
+                "end_s": 30.0,
+                "status": "ok",
+                "error": None,
+            }
+            for row, song in enumerate(ids[start : start + size])
+        ]
+        (store.folder / f"shard-{number:05d}.json").write_text(json.dumps(about))
     store.write_index()

@@ -1,6 +1,7 @@
 """What the runs of an experiment work on: songs, folds, features, targets."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
 from hitcore.experiments.plan import ExperimentConfig
 from hitcore.experiments.variants import Variant
-from hitcore.featurestore import FeatureConfig, Features, FeatureStore
+from hitcore.featurestore import FeatureConfig, Features, FeatureStore, MappedFeatures
 from hitcore.featurestore.recipe import GIVEN
 from hitcore.learning import TrainingData
 from hitcore.networks.targets import transform_target
@@ -86,7 +87,10 @@ def training_data(
     Attributes stand where tags would.
     """
     ids = tuple(songs.catalogue.song_ids)
-    loaded = _load(workspace, features, ids) if features is not None else None
+    loaded: Features | MappedFeatures | None = None
+    if features is not None:
+        keep = _map if _outgrows_memory(len(ids), features) else _load
+        loaded = keep(workspace, features, ids)
     tags = None if loaded is None else loaded.tags
     if attributes:
         tags = read_attributes(workspace).of(ids).values.astype(np.float32)
@@ -105,13 +109,28 @@ def tag_names(
     workspace: Workspace, songs: ExperimentSongs, features: FeatureConfig
 ) -> tuple[str, ...]:
     """The names of the tags in a feature store, in order."""
-    return _load(workspace, features, tuple(songs.catalogue.song_ids)).tag_names
+    keep = _map if _outgrows_memory(len(songs.catalogue), features) else _load
+    return keep(workspace, features, tuple(songs.catalogue.song_ids)).tag_names
 
 
 @lru_cache(maxsize=1)
 def _load(workspace: Workspace, features: FeatureConfig, ids: tuple[str, ...]) -> Features:
     """The features, kept for the next run of the same row."""
     return FeatureStore(workspace, features).load(list(ids))
+
+
+@lru_cache(maxsize=1)
+def _map(workspace: Workspace, features: FeatureConfig, ids: tuple[str, ...]) -> MappedFeatures:
+    return FeatureStore(workspace, features).map(list(ids))
+
+
+def _outgrows_memory(n_songs: int, features: FeatureConfig) -> bool:
+    """Whether the spectrograms in half precision, and as much again, would not be free memory."""
+    needed = 2 * 2 * n_songs * features.mel_config.n_mels * features.n_frames
+    try:
+        return needed > os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told on every system
+        return False
 
 
 def features_of_songs(

@@ -11,7 +11,7 @@ from hitcore.featurestore.given import GivenFeatures, given_config, read_given
 from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.featurestore.scored import ScoredWorkspace, create_scored
 from hitcore.featurestore.sounds import read_source
-from hitcore.featurestore.store import Features, FeatureStore
+from hitcore.featurestore.store import Features, FeatureStore, MappedFeatures
 
 __all__ = [
     "BuildReport",
@@ -19,6 +19,7 @@ __all__ = [
     "FeatureStore",
     "Features",
     "GivenFeatures",
+    "MappedFeatures",
     "Progress",
     "ScoredWorkspace",
     "build_features",

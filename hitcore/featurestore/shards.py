@@ -368,8 +368,10 @@ def _assemble(
     write_atomic(folder / f"shard-{task.number:05d}.json", json.dumps(about))
 
 
-def _write_array(folder: Path, number: int, name: str, parts: list[Arrays]) -> dict[str, str]:
+def _write_array(folder: Path, number: int, name: str, parts: list[Arrays]) -> dict[str, Any]:
     path = folder / f"shard-{number:05d}-{name}.npy"
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.save(file, np.stack([part[name] for part in parts]), allow_pickle=False)
-    return {name: path.name, f"{name}_sha256": sha256_of(path)}
+    about = path.stat()
+    stamp = [about.st_size, about.st_mtime_ns]
+    return {name: path.name, f"{name}_sha256": sha256_of(path), f"{name}_stamp": stamp}

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
+from hitcore.featurestore.mapped import MappedMel
 from hitcore.featurestore.recipe import GIVEN, FeatureConfig
 from hitcore.files import replacing, sha256_of, write_atomic
 
@@ -48,6 +51,22 @@ class Features:
     """What the features are made of."""
 
 
+@dataclass(frozen=True, eq=False)
+class MappedFeatures:
+    """As `Features`, with spectrograms that stay on disk until they are asked for."""
+
+    song_ids: tuple[str, ...]
+    """The songs, in the order of the arrays."""
+    mel: MappedMel
+    """Log-mel spectrograms of (n_songs, n_mels, n_frames), read when asked for."""
+    tags: NDArray[np.float32] | None
+    """Tag activations, (n_songs, n_tags); None where the store has no tagger."""
+    tag_names: tuple[str, ...]
+    """Names of the tags."""
+    config: FeatureConfig
+    """What the features are made of."""
+
+
 class FeatureStore:
     """One folder of features of a workspace.
 
@@ -73,10 +92,29 @@ class FeatureStore:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged ({error}): {self._mend()}") from error
 
+    def places(self) -> pd.DataFrame:
+        """Where each song with features stands: shard and row, by song_id; read from the index.
+
+        Raises:
+            DataError: the index is damaged.
+        """
+        path = self.folder / "index.parquet"
+        if not path.exists():
+            none = pd.Index([], dtype=object, name="song_id")
+            return pd.DataFrame({"shard": [], "row": []}, dtype=np.int64, index=none)
+        try:
+            table = pq.read_table(path, columns=["song_id", "shard", "row", "status"])
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): {self._mend()}") from error
+        good = table.filter(pc.equal(table["status"], "ok"))
+        # The ids stay Arrow's: as Python objects, millions of them would take seconds.
+        ids = pd.Index(good["song_id"].to_pandas(types_mapper=pd.ArrowDtype), name="song_id")
+        where = {name: good[name].to_numpy().astype(np.int64) for name in ("shard", "row")}
+        return pd.DataFrame(where, index=ids)
+
     def missing(self, song_ids: list[str]) -> list[str]:
         """Those songs that have no features here, in order."""
-        index = self.index()
-        present = set(index.loc[index["status"] == "ok", "song_id"])
+        present = set(self.places().index)
         return [song for song in song_ids if song not in present]
 
     def load(self, song_ids: list[str]) -> Features:
@@ -128,6 +166,35 @@ class FeatureStore:
         order = table.sort_values("shard", kind="stable")
         return [str(song) for song in order["song_id"]], np.concatenate(found), names
 
+    def map(self, song_ids: list[str]) -> MappedFeatures:
+        """The same without the spectrograms in memory; shards are trusted by size and time.
+
+        Raises:
+            DataError: as `load`.
+        """
+        table = self._rows_of(song_ids)
+        shards, part_of = np.unique(table["shard"], return_inverse=True)
+        files: list[Path] = []
+        digest = hashlib.sha256("\n".join(song_ids).encode())
+        tags: NDArray[np.float32] | None = None
+        names: tuple[str, ...] = ()
+        for part, shard in enumerate(shards):
+            about = self.checked_shard(int(shard), trust=True)
+            where = np.flatnonzero(part_of == part)
+            self._compare(table.iloc[where], about)
+            files.append(self.folder / about["mel"])
+            digest.update(str(about["mel_sha256"]).encode())
+            if about["tags"] is not None:
+                shard_tags = _mapped(self.folder / about["tags"])
+                names = tuple(about["tag_names"])
+                if tags is None:
+                    tags = np.empty((len(table), shard_tags.shape[1]), np.float32)
+                tags[where] = shard_tags[table["row"].to_numpy()[where]]
+        size = (self.config.mel_config.n_mels, self.config.n_frames)
+        rows = table["row"].to_numpy()
+        mel = MappedMel.of(files, part_of.astype(np.int64), rows, size, digest.hexdigest())
+        return MappedFeatures(tuple(song_ids), mel, tags, names, self.config)
+
     def verify(self) -> list[str]:
         """What is wrong with the store, one line each; an empty list where all is well."""
         try:
@@ -142,8 +209,13 @@ class FeatureStore:
                 problems.append(str(error))
         return problems
 
-    def checked_shard(self, number: int) -> dict[str, Any]:
+    def checked_shard(self, number: int, *, trust: bool = False) -> dict[str, Any]:
         """The description of a shard whose files are as they were written.
+
+        Args:
+            number: Which one.
+            trust: Take a file of the noted size and time of change for what was written, without
+                reading it. Stores that were copied, or written before this was noted, are read.
 
         Raises:
             DataError: a file is absent or differs from what was written.
@@ -155,6 +227,8 @@ class FeatureStore:
             if about[name] is None:
                 continue
             path = self.folder / about[name]
+            if trust and path.exists() and _stamp(path) == about.get(f"{name}_stamp"):
+                continue
             if not path.exists() or sha256_of(path) != about[f"{name}_sha256"]:
                 raise DataError(
                     f"{path.name} of {self.folder.name} is not as it was written (truncated or "
@@ -167,12 +241,13 @@ class FeatureStore:
     def drop_damaged_shards(self) -> int:
         """Forget shards that are not as they were written, so that a build makes them again.
 
+        Size and time of change are looked at, not every byte, which `verify` reads.
         Arrays without a description, which a killed build leaves, go too.
         """
         damaged = 0
         for path in sorted(self.folder.glob("shard-*.json")):
             try:
-                self.checked_shard(_number(path))
+                self.checked_shard(_number(path), trust=True)
             except DataError:
                 damaged += 1
                 path.unlink()
@@ -214,17 +289,18 @@ class FeatureStore:
     # --- inside -----------------------------------------------------------------------------------
 
     def _rows_of(self, song_ids: list[str]) -> pd.DataFrame:
-        index = self.index().set_index("song_id")
-        good = index[index["status"] == "ok"]
-        missing = [song for song in song_ids if song not in good.index]
+        good = self.places()
+        at = good.index.get_indexer(pd.Index(song_ids, dtype=good.index.dtype))
+        missing = [song_ids[place] for place in np.flatnonzero(at < 0)]
         if missing:
-            why = index["error"].get(missing[0])
+            why = self.index().set_index("song_id")["error"].get(missing[0])
             reason = f" ({why})" if isinstance(why, str) else ""
             raise DataError(
                 f"{len(missing):,} of {len(song_ids):,} songs have no features "
                 f"({self.config.segment}), first {missing[0]!r}{reason}: {self._mend()}"
             )
-        table = good.loc[song_ids, ["shard", "row"]].astype(int).reset_index()
+        table = good.iloc[at].reset_index(drop=True)
+        table.insert(0, "song_id", song_ids)
         table["position"] = np.arange(len(table))
         return table
 
@@ -265,6 +341,12 @@ def digest_of(about: Mapping[str, Any]) -> str:
     """
     content = {name: value for name, value in about.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of change of a file, as a shard's description notes them."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns]
 
 
 def read_sidecar(folder: Path, number: int) -> dict[str, Any] | None:

@@ -95,20 +95,42 @@ def epoch_batches(member: Member, rule: PairRule, epoch: int, config: TrainConfi
     return [part.T.reshape(-1) for part in np.array_split(pairs, -(-n_pairs // config.batch_size))]
 
 
-def stacked_batches(batches: Sequence[list[Indices]], pairs: bool, device: torch.device) -> Tensor:
+def part_batches(
+    member: Member, part: Indices, number: int, epoch: int, config: TrainConfig
+) -> list[Indices]:
+    """The songs of each step while one part of the data is at hand; none if it has none of them.
+
+    Args:
+        member: Whose songs.
+        part: The songs of the part.
+        number: Which part of the epoch it is.
+        epoch: Number of the epoch.
+        config: Batch size.
+    """
+    songs = part[np.isin(part, member.songs["train"])]
+    if not len(songs):
+        return []
+    order = np.random.default_rng([member.seed, epoch, 0, number]).permutation(songs)
+    return np.array_split(order, -(-len(order) // config.batch_size))
+
+
+def stacked_batches(
+    batches: Sequence[list[Indices]], pairs: bool, device: torch.device, least: int = 0
+) -> Tensor:
     """All groups' batches of an epoch as one array, filled up with ABSENT.
 
     Args:
         batches: The steps of each group.
         pairs: Whether a batch holds first songs and then second songs, each half filled up apart.
         device: Where the result lives.
+        least: Places of a batch at least, so that the batches of all parts have one shape.
 
     Shape:
         Result `(n_steps, n_groups, n_songs)`.
     """
     halves = 2 if pairs else 1
     n_steps = max(map(len, batches))
-    width = max(len(step) // halves for steps in batches for step in steps)
+    width = max(least, *(len(step) // halves for steps in batches for step in steps))
     filled = np.full((n_steps, len(batches), halves, width), ABSENT, np.int64)
     for group, steps in enumerate(batches):
         for step, songs in enumerate(steps):

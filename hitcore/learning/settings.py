@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hitcore.errors import DataError, ParameterError, SplitLeakageError
+from hitcore.learning.ondisk import MelSource
 from hitcore.learning.pairs import SAMPLERS
 from hitcore.networks.hitnet import HitNet, initialise, start_from
 from hitcore.networks.mixing import MixKind
@@ -201,9 +202,9 @@ class TrainingData:
         3
     """
 
-    mel: Tensor | NDArray[Any] | None
-    """Log-mel spectrograms `(n_songs, n_mels, n_frames)`, half or single precision; None where no
-    member listens."""
+    mel: Tensor | NDArray[Any] | MelSource | None
+    """Log-mel spectrograms `(n_songs, n_mels, n_frames)`, half or single precision; what reads them
+    from disk, where they are more than the memory holds; None where no member listens."""
     tags: Tensor | NDArray[Any] | None
     """Mean tag activations `(n_songs, n_tags)`; None where no member uses them."""
     y: ArrayLike
@@ -226,6 +227,10 @@ class TrainingData:
             values = getattr(self, name)
             if values is None:
                 continue
+            if isinstance(values, MelSource) and not isinstance(values, Tensor | np.ndarray):
+                if values.shape[0] != self.n_songs:
+                    raise DataError(f"{name} has {values.shape[0]} songs, y has {self.n_songs}")
+                continue
             features = torch.as_tensor(values)
             object.__setattr__(self, name, features)
             if features.ndim != n_dims or len(features) != self.n_songs:
@@ -243,6 +248,19 @@ class TrainingData:
         """Number of songs."""
         return len(np.asarray(self.y))
 
+    @property
+    def on_disk(self) -> MelSource | None:
+        """The spectrograms, where they are read from disk in parts."""
+        held = isinstance(self.mel, Tensor | np.ndarray) or self.mel is None
+        return None if held else cast(MelSource, self.mel)
+
+    @property
+    def mel_shape(self) -> tuple[int, int, int]:
+        """`(n_songs, n_mels, n_frames)`; only where there are spectrograms."""
+        assert self.mel is not None, "only members that listen ask for it"
+        n_songs, n_mels, n_frames = self.mel.shape
+        return n_songs, n_mels, n_frames
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash that changes with any number of the truth or of the features."""
@@ -250,7 +268,9 @@ class TrainingData:
         for values in (self.y, self.hit_scores):
             digest.update(np.asarray(values).tobytes())
         for features in (self.mel, self.tags):
-            if features is not None:
+            if features is not None and features is self.on_disk:
+                digest.update(self.on_disk.fingerprint.encode())
+            elif features is not None:
                 values = torch.as_tensor(features)
                 digest.update(str((tuple(values.shape), values.dtype)).encode())
                 for block in torch.split(values, 256):
@@ -285,13 +305,19 @@ def check(data: TrainingData, members: Sequence[Member], config: TrainConfig) ->
             )
         if member.sampler == "artist" and data.artist_ids is None:
             raise DataError(f"{member.label} samples by artist, but the data has no artist_ids")
+    alone = [member.label for member in members if not stacks(member)]
+    if data.on_disk is not None and (alone or config.pairing == "explicit"):
+        raise ParameterError(
+            f"{alone[0] if alone else 'pairing explicit'} needs all songs at hand, but they lie on "
+            "disk in parts: use pairing='in_batch' and a network that stacks, or more memory"
+        )
 
 
 def network_of(member: Member, data: TrainingData, config: TrainConfig) -> HitNet:
     """A member's network, sized for the data; its weights are not yet those of its seed."""
     n_mels = n_frames = n_tags = 0
     if member.audio is not None:
-        _, n_mels, n_frames = torch.as_tensor(data.mel).shape
+        _, n_mels, n_frames = data.mel_shape
     if member.use_tags:
         n_tags = torch.as_tensor(data.tags).shape[1]
     return new_network(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,7 @@ from hitcore.learning.batches import (
     group_key,
     lists_of,
     pair_stack,
+    part_batches,
     stacked_batches,
 )
 from hitcore.learning.choosing import Validation
@@ -156,35 +157,49 @@ class Chunk:
         return best
 
     def _train(self, after_step: Callable[[int], None]) -> list[float]:
-        members, config = self._living(), self.config
-        batches = stacked_batches(
-            [
-                epoch_batches(m, self.rules.over_training(m), self.epoch, config)
-                for m in self._leaders
-            ],
-            config.pairing == "explicit",
-            self.device,
-        )
-        active = (batches >= 0).any(dim=2)[:, self.stack.groups].float()
+        n_members = len(self.alive)
         rate = torch.tensor([self.rate[n] for n in self.alive], device=self.device)
-        seeds = dropout_seeds(members, self.epoch)
+        seeds = dropout_seeds(self._living(), self.epoch)
+        if not self._fused:
+            self._dropped = Dropout(self.config.dropout, seeds, self.device)
         for leaf in self.stack.leaves().values():
             leaf.requires_grad_()
-        n_songs = len(members) * batches.shape[2]
-        if not self._fused:
-            self._dropped = Dropout(config.dropout, seeds, self.device)
-        if self._record is None:
-            total = torch.zeros(len(members), device=self.device)
-            for songs, moved in zip(batches, active, strict=True):
-                self._step(songs, moved, total, rate, self._dropped)
-                after_step(n_songs)
-        else:
-            keys = torch.tensor(seeds, device=self.device)
-            total = self._replayed(self._record).run(
-                batches, active, rate, keys, lambda n_steps: after_step(n_steps * n_songs)
-            )
-        mean: list[float] = (total / active.sum(dim=0)).tolist()
+        total = torch.zeros(n_members, device=self.device)
+        n_steps = torch.zeros(n_members, device=self.device)
+        for number, batches in enumerate(self._batches()):
+            active = (batches >= 0).any(dim=2)[:, self.stack.groups].float()
+            n_steps += active.sum(dim=0)
+            n_songs = n_members * batches.shape[2]
+            if self._record is None:
+                for songs, moved in zip(batches, active, strict=True):
+                    self._step(songs, moved, total, rate, self._dropped)
+                    after_step(n_songs)
+            else:
+                keys = [(seed + number * _NEXT_KEY) % 2**63 for seed in seeds]
+                total += self._replayed(self._record).run(
+                    batches,
+                    active,
+                    rate,
+                    torch.tensor(keys, device=self.device),
+                    lambda n_steps, n_songs=n_songs: after_step(n_steps * n_songs),  # type: ignore
+                )
+        mean: list[float] = (total / n_steps).tolist()
         return mean
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The batches of an epoch, whole, or of each part of the data while it is at hand."""
+        config, explicit = self.config, self.config.pairing == "explicit"
+        if self.data.on_disk is None:
+            steps = [
+                epoch_batches(m, self.rules.over_training(m), self.epoch, config)
+                for m in self._leaders
+            ]
+            yield stacked_batches(steps, explicit, self.device)
+            return
+        for number, part in enumerate(self.data.brought(self.data.parts(self.epoch))):
+            steps = [part_batches(m, part, number, self.epoch, config) for m in self._leaders]
+            if any(steps):
+                yield stacked_batches(steps, explicit, self.device, config.batch_size)
 
     def _replayed(self, record: Recorder) -> ReplayedEpochs:
         """The recorded step of the members as they are now."""
@@ -325,10 +340,18 @@ class Chunk:
         at_once = ROWS_AT_ONCE
         if self.device.type == "cuda":  # few large passes, whatever the number of members
             at_once = max(at_once, SONGS_ON_CUDA // max(len(self.stack), 1))
+        if self.data.on_disk is not None:
+            at_once = max(1, min(at_once, self.data.capacity // len(songs)))
         parts = torch.split(songs, at_once, dim=1)
-        return torch.cat(
-            [self.stack.scores_of(self.data, part, lambda x: x) for part in parts], dim=1
-        )
+        if self.data.on_disk is None or self.stack.audio is None:
+            return torch.cat([self._plain_scores(part) for part in parts], dim=1)
+        wanted = [np.unique(part[part >= 0].cpu().numpy()) for part in parts]
+        brought = self.data.brought(wanted)
+        found = [self._plain_scores(part) for part, _ in zip(parts, brought, strict=True)]
+        return torch.cat(found, dim=1)
+
+    def _plain_scores(self, songs: Tensor) -> Tensor:
+        return self.stack.scores_of(self.data, songs, lambda x: x)
 
     def outcome(self) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """Scores of all songs `(n_members, n_songs)`, and the weights, both of the best epochs.
@@ -420,6 +443,9 @@ class Chunk:
         finite: list[bool] = fine.tolist()
         return finite
 
+
+_NEXT_KEY = 0x9E3779B97F4A7C15
+"""What a member's key of dropout moves on by from one part of the data to the next."""
 
 _PLAIN = ("alive", "epoch", "rate", "lowest_loss", "best_value", "best_epoch", "diverged")
 """Attributes of a chunk that a checkpoint keeps as they are."""

@@ -284,7 +284,7 @@ class _Trainer:
         rows = self._songs_per_step()
         n_frames = n_mels = 0
         if member.audio is not None:
-            _, n_mels, n_frames = torch.as_tensor(self.source.mel).shape
+            _, n_mels, n_frames = self.source.mel_shape
         per_row = n_frames * (FLOATS_PER_FRAME * (member.audio != "linear") + 3 * n_mels) + 1000
         return 4 * (rows * per_row + FLOATS_PER_MEMBER)
 

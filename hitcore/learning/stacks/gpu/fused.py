@@ -90,14 +90,14 @@ class FusedStack(Stack):
         return Draws(torch.zeros(len(self), dtype=torch.int64, device=device), device, 0.0)
 
     def _plain_audio(self, data: Any, songs: Tensor) -> Tensor:
-        x = self._normalised(data.mel[songs.clamp(min=0)].float().mean(dim=2), self.mel)
+        x = self._normalised(data.mel_of(songs.clamp(min=0)).float().mean(dim=2), self.mel)
         weight, bias = self._layer("audio.conv1")
         return torch.baddbmm(bias.unsqueeze(1), self._each(x), weight).squeeze(-1).float()
 
     def _fused_audio(self, data: Any, songs: Tensor, draws: Draws) -> Tensor:
         n_songs = songs.shape[1]
         if isinstance(self.audio, InceptionCNN):
-            y = self._inception(data.mel[songs.clamp(min=0)])
+            y = self._inception(data.mel_of(songs.clamp(min=0)))
             n_frames = y.shape[2]
             y = y.reshape(len(self), n_songs * n_frames, -1)
         else:
@@ -117,7 +117,9 @@ class FusedStack(Stack):
         assert self.mel is not None, "a stack that listens has its normalisation"
         weight, bias = self._layer("audio.conv1")
         kernel = self.shapes["audio.conv1.weight"][-1]
-        windows = song_windows(data.mel, songs, self.mel, self._first_of, kernel, weight.dtype)
+        windows = song_windows(
+            data.mel, data.places(songs), self.mel, self._first_of, kernel, weight.dtype
+        )
         n_frames = data.mel.shape[1] - kernel + 1
         layout = self._layout(songs.shape[1] * n_frames, bias.shape[-1])
         y: Tensor = _FirstConvolution.apply(windows, weight, bias, layout, n_frames, draws.none())

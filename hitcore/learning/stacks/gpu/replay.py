@@ -117,11 +117,14 @@ class ReplayedEpochs:
         return self._total.clone()
 
     def _fill(self, songs: Tensor, active: Tensor, rate: Tensor, keys: Tensor) -> None:
-        if self._songs is None or self._active is None or self._songs.shape != songs.shape:
+        held = self._songs
+        if held is None or held.shape[1:] != songs.shape[1:] or len(held) < len(songs):
             self._songs, self._active = songs.clone(), active.clone()
             self._replay = None
-        self._songs.copy_(songs)
-        self._active.copy_(active)
+        assert self._songs is not None, "made above"
+        assert self._active is not None, "made above"
+        self._songs[: len(songs)].copy_(songs)
+        self._active[: len(songs)].copy_(active)
         self.rate.copy_(rate)
         self.keys.copy_(keys)
         self.at.zero_()
