@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,7 @@ class Chunk:
     @torch.no_grad()
     def score(self, songs: Tensor) -> Tensor:
         """Scores without dropout, a few songs at a time: `(n_groups, n)` to `(K, n)`."""
+        scored = partial(self.stack.scores_of, self.data, dropped=lambda x: x)
         at_once = ROWS_AT_ONCE
         if self.device.type == "cuda":  # few large passes, whatever the number of members
             at_once = max(at_once, SONGS_ON_CUDA // max(len(self.stack), 1))
@@ -344,14 +346,10 @@ class Chunk:
             at_once = max(1, min(at_once, self.data.capacity // len(songs)))
         parts = torch.split(songs, at_once, dim=1)
         if self.data.on_disk is None or self.stack.audio is None:
-            return torch.cat([self._plain_scores(part) for part in parts], dim=1)
+            return torch.cat([scored(part) for part in parts], dim=1)
         wanted = [np.unique(part[part >= 0].cpu().numpy()) for part in parts]
         brought = self.data.brought(wanted)
-        found = [self._plain_scores(part) for part, _ in zip(parts, brought, strict=True)]
-        return torch.cat(found, dim=1)
-
-    def _plain_scores(self, songs: Tensor) -> Tensor:
-        return self.stack.scores_of(self.data, songs, lambda x: x)
+        return torch.cat([scored(part) for part, _ in zip(parts, brought, strict=True)], dim=1)
 
     def outcome(self) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """Scores of all songs `(n_members, n_songs)`, and the weights, both of the best epochs.
