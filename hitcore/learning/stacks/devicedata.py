@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitcore.errors import DataError
-from hitcore.learning.settings import MelSource, TrainingData
+from hitcore.learning.ondisk import MelSource
+from hitcore.learning.settings import TrainingData
 
 PART_SONGS = 2048
 """Songs in a part, about: 170 MB in half precision, three times that with the part to come."""
