@@ -215,3 +215,58 @@ def test_songs_are_there_after_the_server_was_killed(
     assert [path for path in (cache / "weights" / "uploads").glob("*/*") if path.is_file()] == []
     running.close()
     context.close()
+
+
+def test_two_ticked_songs_stand_side_by_side_and_the_report_opens_from_disk(
+    page: Any, browser: Any, tunes: list[Path], tmp_path: Path
+) -> None:
+    page.goto("/")
+    drop(page, *tunes[:2])
+    page.get_by_text(REPORT).wait_for()
+    page.get_by_text(re.compile(r"Song \d of 2")).wait_for(state="detached")
+    click_row(page, 0, 17)
+    click_row(page, 1, 17)
+    page.get_by_role("heading", name="Side by side").wait_for()
+    page.get_by_text("They differ most on").wait_for()
+    until_quiet(page)
+    assert page.locator("audio").count() >= 3
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report", exact=True).click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    alone = browser.new_context(offline=True).new_page()
+    asked: list[str] = []
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto(file.as_uri())
+    alone.get_by_text("tune 000.flac").first.wait_for()
+    length = alone.evaluate(
+        "() => new Promise((done, no) => { const a = document.querySelector('audio');"
+        "a.muted = true; a.onerror = no; a.ontimeupdate = () => done(a.duration); a.play(); })"
+    )
+    assert length == pytest.approx(30, abs=0.1)
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    alone.context.close()
+
+
+def test_a_model_that_was_trained_here_rates_a_song(page: Any, tunes: list[Path]) -> None:
+    page.goto("/experiments")
+    epochs = page.get_by_label("Epochs at most")
+    epochs.fill("2")
+    epochs.press("Enter")
+    name = page.get_by_label("Name", exact=True).last
+    name.fill("quick")
+    name.press("Enter")
+    until_quiet(page)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("Starting, ").or_(page.get_by_text("Experiment, ")).first.wait_for()
+    page.get_by_text(re.compile(r"Done: \d+ runs")).wait_for()
+
+    page.goto("/")
+    drop(page, tunes[0])
+    page.get_by_text(REPORT).wait_for()
+    until_quiet(page)
+    page.get_by_label("Model", exact=True).first.click()
+    page.get_by_role("option", name="(c) CNN, HL-30 of planted").click()
+    page.get_by_text("songs of the workspace planted").first.wait_for()
+    assert "model=trained%3Aplanted" in page.url or "model=trained:planted" in page.url
