@@ -149,7 +149,7 @@ def test_a_row_opens_its_song_and_its_time_plays(page: Any, tunes: list[Path]) -
     page.get_by_text(REPORT).wait_for()
     until_quiet(page)
     before = page.locator("audio").count()
-    click_row(page, 0, 34 + 190 + 95 + 120 + 47)
+    click_row(page, 0, 575)  # the time of its highlight, at this width
     page.get_by_text("Highlight of tune 000.flac").wait_for()
     assert page.locator("audio").count() == before + 1
     page.get_by_role("heading", name="tune 001.flac").wait_for()  # nothing else was opened or rated

@@ -72,9 +72,15 @@ def digest(installed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         cache.clear()
 
 
-def opened(digest: str, **query: str) -> AppTest:
+def visit() -> AppTest:
+    """The page as this person opens it."""
     app = AppTest.from_file(str(PAGE), default_timeout=120)
     app.session_state["owner"] = "me"
+    return app
+
+
+def opened(digest: str, **query: str) -> AppTest:
+    app = visit()
     for key, value in {"song": digest, **query}.items():
         app.query_params[key] = value
     return run_until_done(app.run())
@@ -243,3 +249,48 @@ def test_every_methods_evidence_is_shown_on_demand(digest: str) -> None:
     assert not app.error
     table = next(frame.value for frame in app.dataframe if "method" in frame.value)
     assert set(table["method"]) == {"repetition", "attention", "middle"}
+
+
+# --- songs that stay -----------------------------------------------------------------------------
+
+
+def test_after_weights_are_imported_reports_are_made_with_them(
+    digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(digest, highlight="middle")
+    assert any("No hit model is installed yet" in text.value for text in app.markdown)
+    for module in (analysis, reports):
+        monkeypatch.setattr(module, "default_models", lambda: (["demo-i"], []))
+    run_until_done(app.run())
+    assert not any("No hit model is installed yet" in text.value for text in app.markdown)
+    entry = songs.library().entry("session:me", digest)
+    assert entry is not None
+    assert entry.line is not None
+    assert [place["model"] for place in entry.line["places"]] == ["demo-i"]
+
+
+def test_what_was_chosen_for_a_song_is_there_in_another_session(digest: str) -> None:
+    app = opened(digest)
+    widget(app.slider, "Or move the start by hand").set_value(time(0, 0, 33)).run()
+    run_until_done(widget(app.button, "Rate this passage").click().run())
+    again = run_until_done(visit().run())  # the same person again, without an address
+    assert any("Highlight 0:33 – 1:03" in title.value for title in again.subheader)
+
+
+def test_nothing_of_a_removed_song_is_left(digest: str) -> None:
+    app = opened(digest)
+    assert songs.library().store.get_report("session:me", digest) is not None
+    app.button(key="remove-one").click().run()
+    assert not app.exception
+    assert any("Nothing here yet" in info.value for info in app.info)
+    root = songs.library().store.root
+    assert [path for path in root.glob("*/*") if path.is_file()] == []
+    for cache in (reports.reports(), reports.views()):
+        assert not any(key[0] == digest for key in cache._entries)
+
+
+def test_names_with_quotation_marks_are_shown_as_they_are(digest: str) -> None:
+    songs.library().rename("session:me", digest, 'The "best" & <last>')
+    app = opened(digest)
+    assert app.header[0].value.replace("\\", "") == 'The "best" & <last>'
+    assert "&quot;" not in app.header[0].value
