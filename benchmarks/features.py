@@ -10,7 +10,7 @@ song by song, with as many threads as its libraries like: `librosa.load`,
 `librosa.feature.melspectrogram` and the same tagger on the same clip. Its tagger is the published
 network in ordinary convolutions, as anybody would write it; what the chain gains from our way of
 computing the same numbers, and what it costs where it looks for the highlight by our method too,
-stands beside it.
+stands beside it. What counting an MP3's frames costs (`lengths.py`) is printed as well.
 Rates are those of the running work: starting processes is reported by itself. Processor time per
 song, of all processes, is what to compare on a machine that does other things too. Memory is the
 proportional share (PSS) of this process and all below it. On a GPU, clips that are in memory go
@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import soundfile
+from lengths import cost as frame_count
 
 from hitcore.audio import decode, load_audio
 from hitcore.catalogue.workspace import Workspace
@@ -305,6 +306,7 @@ def measure(paths: list[Path], n_workers: int, quick: bool, scratch: Path) -> di
         "decode_middle": decoding(decode_middle, many, n_workers),
         "middle": ours(MIDDLE, many, n_workers, scratch),
         "whole_path": ours(WHOLE, some, n_workers, scratch),
+        "frame_count_ms": frame_count(),
     } | chains(paths)
     import torch
 
@@ -350,6 +352,12 @@ def show(found: dict) -> None:
     print(f"\nprocessor time of the chain: {', '.join(stages)}")
     print(f"starting up: {middle['start_up_s']:.1f} s, ", end="")
     print(f"with the tagger {whole['start_up_s']:.1f} s")
+    spent = found["frame_count_ms"]
+    print(
+        f"counting the frames of an MP3 of 200 s: {spent['frames']:.1f} ms of processor time, ",
+        end="",
+    )
+    print(f"decoding it {spent['whole']:.0f} ms, its middle 30 s {spent['middle']:.0f} ms")
     if "gpu" in found:
         gpu = found["gpu"]
         print(f"{gpu['device']}: copying {gpu['copy_x']:,.0f}, mel {gpu['mel_x']:,.0f}, ", end="")
