@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from hitcore.evaluation import metrics
 from hitcore.evaluation.intervals import holm
 from hitcore.experiments.claims import CLAIMS, DECIDES, NO_GAIN, Claim
 from hitcore.experiments.figures import EXPLORATORY, Figures
@@ -255,6 +256,17 @@ def too_small(figures: Figures) -> str:
         f"The top of a test fold has {figures.n_top} songs, and a verdict needs {MIN_TOP}: the "
         "figures @10 % are chance here. Take fewer folds, or more songs."
     )
+
+
+def too_small_before(n_songs: int, n_folds: int, top: float = 0.10) -> str:
+    """The same before anything is run, from the songs that there are; empty where they suffice.
+
+    Example:
+        >>> too_small_before(2_000, 10), too_small_before(300, 10)[:36]
+        ('', 'The top of a test fold has 3 songs, ')
+    """
+    n_top = metrics.n_top(n_songs // n_folds, top)
+    return too_small(Figures({}, n_top=n_top))
 
 
 def _verdict(

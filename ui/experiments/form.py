@@ -9,6 +9,7 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import create
 from hitcore.errors import HitcoreError
 from hitcore.experiments import VARIANTS, Ledger
+from hitcore.experiments.verdicts import too_small_before
 from ui.compare import rows as compare
 from ui.experiments import results as finished
 from ui.experiments.results import duration
@@ -112,6 +113,8 @@ def new_experiment(workspace: Workspace) -> None:
             f"About {duration(seconds)} on one core at the most, features not counted; models "
             "that stop improving stop early."
         )
+        if small := too_small_before(n_songs, int(folds)):
+            st.warning(small, icon=":material/straighten:")
         if st.button("Start", icon=":material/play_arrow:", key="start"):
             with page.error_boundary():
                 jobs.start(workspace, Job(name, tuple(rows), int(folds), int(epochs), grid))

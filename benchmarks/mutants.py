@@ -1,0 +1,154 @@
+"""Mutations of the protocol that once survived the tests: each is applied, and a test must fail.
+
+    python benchmarks/mutants.py             # all; a few minutes
+    python benchmarks/mutants.py fusion      # those whose name contains a word
+
+Each mutation is a change of text in a copy of the package; the tests named with it run against
+the copy, and the first that fails is printed. The exit status is 1 where one survives, or where
+its text is no longer there. General mutations, by a tool, are `make mutants` (docs/mutation.md).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SWAPPED = "split._replace(valid=split.test, test=split.valid)"
+PROTOCOL = "tests/experiments/test_protocol.py"
+CHOOSING = "tests/learning/test_choosing.py"
+SURVIVORS = "tests/mutants/test_survivors.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of text and the tests that must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant("grid point and fusion weight chosen on the test fold", "hitcore/experiments/runs.py",
+           "    return Validation.of(split, bench",
+           f"    split = {SWAPPED}\n    return Validation.of(split, bench", PROTOCOL),
+    Mutant("fusion weight chosen on the test fold", "hitcore/experiments/runs.py",
+           "    valid = _validation(bench, run)\n    weight",
+           "    split = bench.songs.folds[run.fold]\n    valid = Validation.of("
+           f"{SWAPPED}, bench.songs.catalogue.hit_scores, bench.config.training.top)\n    weight",
+           PROTOCOL),
+    Mutant("worst candidate chosen", "hitcore/learning/choosing.py",
+           "return max(sound", "return min(sound", CHOOSING),
+    Mutant("first candidate chosen", "hitcore/learning/choosing.py",
+           "return max(sound, key", "return min(sound) if True else max(sound, key", CHOOSING),
+    Mutant("choosing sees test songs", "hitcore/learning/choosing.py",
+           "songs = np.asarray(split.valid, np.int64)\n        others",
+           "songs = np.asarray(split.test, np.int64)\n        others", CHOOSING),
+    Mutant("Kendall breaks no ties", "hitcore/learning/choosing.py",
+           "return _rounded(ndcg), _rounded(kendall)", "return _rounded(ndcg), 0.0", CHOOSING),
+    Mutant("metrics of validation songs reported as test", "hitcore/experiments/runs.py",
+           "test = evaluate(truth[split.test], finding.scores[split.test]",
+           "test = evaluate(truth[split.valid], finding.scores[split.valid]", PROTOCOL),
+    Mutant("margin ignored", "hitcore/experiments/runs.py",
+           '"margin": point.margin', '"margin": 0.3', SURVIVORS),
+    Mutant("tag weight ignored", "hitcore/experiments/runs.py",
+           '"tag_weight": point.tag_weight', '"tag_weight": 0.5', SURVIVORS),
+    Mutant("seed of the fold ignored", "hitcore/experiments/runs.py",
+           "return repeat * 1_000_000 + seed * 1000 + fold",
+           "return repeat * 1_000_000 + seed * 1000", SURVIVORS),
+    Mutant("A/B threshold from all songs, in batch", "hitcore/learning/batches.py",
+           "threshold=mean_hit_score(scores[songs])", "threshold=mean_hit_score(scores)", CHOOSING),
+    Mutant("A/B threshold from all songs, explicit", "hitcore/learning/batches.py",
+           "return AB(np.asarray(self._data.hit_scores)[songs])",
+           "return AB(np.asarray(self._data.hit_scores)[songs], "
+           "mean_hit_score(self._data.hit_scores))", CHOOSING),
+    Mutant("explicit sampling always naive", "hitcore/learning/batches.py",
+           "            self._made[key] = self._make(member, songs)\n        return",
+           "            self._made[key] = Naive(len(songs))\n        return", SURVIVORS),
+    Mutant("pairs sorted by row", "hitcore/learning/pairs.py",
+           "return np.where(turned, pairs[:, ::-1], pairs)", "return np.sort(pairs, axis=1)",
+           "tests/learning/test_ties.py"),
+    Mutant("ties of the validation loss follow the rows", "hitcore/learning/losses.py",
+           'if ties == "both":', "if False:", "tests/learning/test_ties.py"),
+    Mutant("standardised over test songs too", "hitcore/learning/chunk.py",
+           'self.data.statistics(name, m.songs["train"])',
+           "self.data.statistics(name, np.arange(self.data.source.n_songs))", CHOOSING),
+    Mutant("day totals of scored songs only", "hitcore/plays/definitions.py",
+           "    totals = daily_totals(plays)\n    windows",
+           '    totals = daily_totals(plays.semi_join(songs, "song_id"))\n    windows', SURVIVORS),
+    Mutant("the paper's mel with Hann", "hitcore/features.py",
+           '128, window="hamming")', '128, window="hann")', SURVIVORS),
+    Mutant("tags in the tagger's order", "hitcore/analysis/hearing.py",
+           "[[float(by_name[name]) for name in names]]",
+           "[[float(v) for v in list(by_name.values())[: len(names)]]]", SURVIVORS),
+    Mutant("the paper's mel for every model", "hitcore/analysis/hearing.py",
+           "    config = MEL_PRESETS[preset]", '    config = MEL_PRESETS["paper"]', SURVIVORS),
+    Mutant("percentile over pooled folds", "hitcore/evaluation/percentiles.py",
+           "self.score[self.fold == fold])[0]", "self.score)[0]", SURVIVORS),
+    Mutant("maximum instead of mean over members", "hitcore/evaluation/percentiles.py",
+           "place = float(self.percentiles(scores).mean())",
+           "place = float(self.percentiles(scores).max())", SURVIVORS),
+    Mutant("a highlight overruns the end", "hitcore/highlights/windows.py",
+           "latest = max(first, last - length_s)", "latest = max(first, last)", SURVIVORS),
+    Mutant("loudness ignored", "hitcore/highlights/repetition.py",
+           "np.minimum(smooth, 1.0) ** config.loudness_power",
+           "np.minimum(smooth, 1.0) ** 0.0", SURVIVORS),
+    Mutant("onset tolerance × 10", "hitcore/highlights/windows.py",
+           "ONSET_TOLERANCE = 0.03", "ONSET_TOLERANCE = 0.3", SURVIVORS),
+    Mutant("no correction of p", "hitcore/experiments/verdicts.py",
+           "corrected, levels = holm(raw), _levels(raw, alpha)\n    return tuple(",
+           "corrected, levels = np.asarray(raw), _levels(raw, alpha)\n    return tuple(",
+           "tests/experiments/test_verdicts.py"),
+    Mutant("nothing found counts as no gain", "hitcore/experiments/verdicts.py",
+           "one[DECIDES].p_within if claim.of_no_gain else one[DECIDES].p_value",
+           "1 - one[DECIDES].p_value if claim.of_no_gain else one[DECIDES].p_value",
+           "tests/experiments/test_verdicts.py"),
+)  # fmt: skip
+"""What the review found, and what the verdicts must not do."""
+
+
+def main() -> int:
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="hitcore-mutants-") as folder:
+        copy = Path(folder)
+        for name in ("hitcore", "tests", "ui", "benchmarks", "assets"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy2(ROOT / "pyproject.toml", copy)
+        for mutant in MUTANTS:
+            if wanted in mutant.name:
+                survived += not killed(mutant, copy)
+    print(f"{survived} survived")
+    return int(survived > 0)
+
+
+def killed(mutant: Mutant, copy: Path) -> bool:
+    """Apply a mutant, run its tests, put the text back; whether a test failed."""
+    file = copy / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        print(f"NOT APPLIED  {mutant.name}: its text stands {text.count(mutant.old)} times")
+        return False
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.tests]
+    done = subprocess.run(
+        command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}
+    )
+    file.write_text(text, encoding="utf-8")
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, flags=re.MULTILINE)
+    if done.returncode == 1 and failed:
+        print(f"killed       {mutant.name}: {failed[1]}", flush=True)
+        return True
+    print(f"SURVIVED     {mutant.name} (pytest ended with {done.returncode})", flush=True)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
