@@ -77,9 +77,9 @@ MUTANTS = (
            "tests/learning/test_ties.py"),
     Mutant("ties of the validation loss follow the rows", "hitcore/learning/losses.py",
            'if ties == "both":', "if False:", "tests/learning/test_ties.py"),
-    Mutant("standardised over test songs too", "hitcore/learning/chunk.py",
-           'self.data.statistics(name, m.songs["train"])',
-           "self.data.statistics(name, np.arange(self.data.source.n_songs))", CHOOSING),
+    Mutant("standardised over test songs too", "hitcore/learning/stacks/fresh.py",
+           'data.statistics(name, m.songs["train"])',
+           "data.statistics(name, np.arange(data.source.n_songs))", CHOOSING),
     Mutant("day totals of scored songs only", "hitcore/plays/definitions.py",
            "    totals = daily_totals(plays)\n    windows",
            '    totals = daily_totals(plays.semi_join(songs, "song_id"))\n    windows', SURVIVORS),
@@ -122,9 +122,12 @@ def main() -> int:
         for name in ("hitcore", "tests", "ui", "benchmarks", "assets"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(ROOT / "pyproject.toml", copy)
-        for mutant in MUTANTS:
-            if wanted in mutant.name:
-                survived += not killed(mutant, copy)
+        chosen = [mutant for mutant in MUTANTS if wanted in mutant.name]
+        for tests in dict.fromkeys(mutant.tests for mutant in chosen):
+            if run(tests, copy).returncode:
+                sys.exit(f"{tests} fails without any mutation: mend that first")
+        for mutant in chosen:
+            survived += not killed(mutant, copy)
     print(f"{survived} survived")
     return int(survived > 0)
 
@@ -137,10 +140,7 @@ def killed(mutant: Mutant, copy: Path) -> bool:
         print(f"NOT APPLIED  {mutant.name}: its text stands {text.count(mutant.old)} times")
         return False
     file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.tests]
-    done = subprocess.run(
-        command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}
-    )
+    done = run(mutant.tests, copy)
     file.write_text(text, encoding="utf-8")
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, flags=re.MULTILINE)
     if done.returncode == 1 and failed:
@@ -148,6 +148,13 @@ def killed(mutant: Mutant, copy: Path) -> bool:
         return True
     print(f"SURVIVED     {mutant.name} (pytest ended with {done.returncode})", flush=True)
     return False
+
+
+def run(tests: str, copy: Path) -> "subprocess.CompletedProcess[str]":
+    """Run some tests against the copy, up to the first that fails."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    environment = os.environ | {"PYTHONPATH": "."}
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
 
 
 if __name__ == "__main__":

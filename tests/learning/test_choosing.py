@@ -8,7 +8,8 @@ import pytest
 
 from hitcore.errors import DataError, ParameterError, SplitLeakageError
 from hitcore.evaluation.metrics import kendall_at, ndcg_at
-from hitcore.learning import Member, TrainConfig, TrainingData, choose_weight, fit, fuse
+from hitcore.learning import Member, TrainConfig, TrainingData, choose_weight, fuse
+from hitcore.learning import fit_member as fit
 from hitcore.learning.batches import Rules
 from hitcore.learning.choosing import Validation, ValidationScores, choose
 

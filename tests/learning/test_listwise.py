@@ -10,7 +10,8 @@ from torch.autograd import gradcheck
 
 from hitcore.errors import ParameterError
 from hitcore.evaluation.metrics import ndcg_at
-from hitcore.learning import Member, TrainConfig, TrainingData, fit
+from hitcore.learning import Member, TrainConfig, TrainingData
+from hitcore.learning import fit_member as fit
 from hitcore.learning.batches import lists_of
 from hitcore.learning.listwise import (
     LIST_LOSSES,
