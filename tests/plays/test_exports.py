@@ -256,6 +256,32 @@ def test_personal_data_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("xl/sharedStrings.xml", b"\0" * 2 * 10**7, "more than 200 times, as archive bombs do"),
+        ("xl/sharedStrings.xml", bytes(range(256)) * 100, "at most 1,000 are read"),
+        ("xl/worksheets/../../x", b"x", "leads out of the archive"),
+        ("xl/worksheets/sheet1.xml", b"<worksheet", "is not a whole workbook"),
+    ],
+)
+def test_hostile_workbooks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    content: bytes,
+    message: str,
+) -> None:
+    monkeypatch.setattr("hitcore.plays.readers.personal.deezer._MAX_PART_BYTES", 1000)
+    path = tmp_path / "deezer-data_1.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+        archive.writestr(part, content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_plays(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"mapping": {"artist": 0, "title": "x"}}, "some columns by number and some by name"),

@@ -47,6 +47,8 @@ _COLUMNS = {
 }
 _BATCH_ROWS = 50_000
 _MAX_BYTES = 2**30
+_MAX_PART_BYTES = 2**27
+"""Of a part other than a sheet; openpyxl holds those in memory as a whole."""
 _MAX_COLUMNS = 200
 _MIN_PLAYED_S = 30
 
@@ -122,6 +124,11 @@ def _check(name: str, workbook: BinaryIO, limits: ReadLimits) -> None:
                     raise DataError(
                         f"{name} unfolds to more than {min(_MAX_BYTES, limits.max_bytes):,} "
                         "bytes; a listening history is far smaller"
+                    )
+                if info.file_size > _MAX_PART_BYTES and "worksheets/" not in info.filename:
+                    raise DataError(
+                        f"{name}: its part {shown(info.filename)} unfolds to "
+                        f"{info.file_size:,} bytes; at most {_MAX_PART_BYTES:,} are read"
                     )
                 with archive.open(info) as member:
                     before = b""
