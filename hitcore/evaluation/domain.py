@@ -33,6 +33,9 @@ N_DIRECTIONS = 20
 """Directions that distance is measured in, where the songs are enough for so many."""
 INSIDE = 0.95
 """Share of the songs that are within the limit when each is left out."""
+MAX_GROUPS = 600
+"""Up to this many groups are left out one by one; more are joined to `FEW_GROUPS`."""
+FEW_GROUPS = 20
 _NAMES = ("mean", "scale", "directions", "limit")
 
 
@@ -76,8 +79,10 @@ class Domain:
         """
         rows = np.asarray(features, np.float64)
         _check(rows)
-        distances = left_out_distances(rows, groups)
-        return cls._cloud(rows, float(np.quantile(distances, INSIDE)))
+        limit = float(np.quantile(left_out_distances(rows, groups), INSIDE))
+        # A small catalogue's directions fit its own songs most: these are inside all the same.
+        own = float(np.quantile(cls._cloud(rows, 1.0).distance(rows), INSIDE))
+        return cls._cloud(rows, max(limit, own))
 
     @classmethod
     def _cloud(cls, rows: Floats, limit: float) -> "Domain":
@@ -85,8 +90,8 @@ class Domain:
         _, values, vectors = np.linalg.svd((rows - mean) / scale, full_matrices=False)
         deviations = values / np.sqrt(len(rows) - 1)
         n_usable = int((deviations > 1e-6 * max(deviations[0], 1e-12)).sum())
-        # A fifth of the songs at most: more directions would each rest on too few of them.
-        n_kept = max(1, min(N_DIRECTIONS, n_usable, len(rows) // 5))
+        # Each direction rests on 25 songs or more, or it would fit them and no others.
+        n_kept = max(1, min(N_DIRECTIONS, n_usable, len(rows) // 25))
         directions = vectors[:n_kept] / np.maximum(deviations[:n_kept], 1e-12)[:, None]
         return cls(mean, scale, directions, limit)
 
@@ -153,6 +158,9 @@ def left_out_distances(features: ArrayLike, groups: ArrayLike | None = None) -> 
     labels = np.arange(len(rows)) if groups is None else np.asarray(groups)
     if labels.shape != (len(rows),):
         raise DataError(f"{labels.size} groups for {len(rows)} songs: one each is needed")
+    numbers = np.unique(labels, return_inverse=True)[1]
+    if numbers.max() >= MAX_GROUPS:  # many songs: leaving some out together changes little
+        labels = numbers % FEW_GROUPS
     found = np.empty(len(rows))
     for label in np.unique(labels):
         out = labels == label

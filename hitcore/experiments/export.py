@@ -11,17 +11,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import spearmanr
 
 from hitcore import __version__
 from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError, UndefinedMetricWarning
+from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.intervals import Interval, bootstrap_interval
 from hitcore.evaluation.percentiles import Reference
 from hitcore.experiments.results import Results
 from hitcore.experiments.variants import variant
-from hitcore.networks.models import load_model, save_model
+from hitcore.featurestore import FeatureConfig, FeatureStore
+from hitcore.networks.models import HitModel, load_model, save_model
+
+MIN_SONGS = 30
+"""Songs that a domain is made of at least."""
 
 NAME = "demo-{row}"
 """Under which the ensemble of a row is loaded."""
@@ -201,8 +207,30 @@ def export_ensemble(
     document = members[0].spec.to_dict() | {**described, "tag_weights": weights}
     spec = type(members[0].spec).from_dict(document)
     networks = [member.networks[0] for member in members]
-    save_model(path, networks, spec, _reference(results, row), half_precision=True)  # type: ignore[arg-type]
+    reference, domain = _reference(results, row), _domain(workspace, results, row, members[0])
+    save_model(path, networks, spec, reference, domain=domain, half_precision=True)  # type: ignore[arg-type]
     return Path(path)
+
+
+def _domain(workspace: Workspace, results: Results, row: str, model: HitModel) -> Domain | None:
+    """What the songs of a row sound like; None for attributes, few songs, and demo catalogues."""
+    songs = list(results.test_predictions(row)["song_id"].unique())
+    run = workspace.run_folder(str(results.folds_of(row)["run_id"].iloc[0])) / "config.json"
+    fingerprint = json.loads(run.read_text(encoding="utf-8")).get("features")
+    recipe = workspace.features / str(fingerprint) / "config.json"
+    demo = (workspace.path / "demo.json").exists()
+    if demo or variant(row).attributes or len(songs) < MIN_SONGS or not recipe.is_file():
+        return None
+    config = FeatureConfig(**json.loads(recipe.read_text(encoding="utf-8")))
+    features = FeatureStore(workspace, config).load(songs)
+    spec = model.spec
+    parts = []
+    for start in range(0, len(songs), 256):
+        rows = slice(start, start + 256)
+        mel = None if spec.mel is None else torch.from_numpy(features.mel[rows]).float()
+        tags = None if not spec.tag_names else torch.from_numpy(np.array(features.tags)[rows])
+        parts.append(model.statistics(mel, tags))
+    return Domain.fit(np.concatenate(parts))
 
 
 def _export(workspace: Workspace, results: Results, row: str, path: Path, demo: bool) -> Path:

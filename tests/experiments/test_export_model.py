@@ -61,6 +61,11 @@ def test_the_reference_is_each_song_by_the_network_that_had_not_learned_from_it(
         by_fold = model.fold_scores(None, torch.from_numpy(tags[rows])).numpy()
     own = by_fold[found["fold"].to_numpy(), np.arange(40)]
     np.testing.assert_allclose(own, model.reference.score, atol=0.02)  # weights of 16 bits
+    assert model.domain is not None
+    known = model.domain.distance(model.statistics(None, torch.from_numpy(tags)))
+    assert (known <= 1).mean() >= 0.9
+    unlike = torch.full((1, 50), 1e-3)  # its songs have tags from 0 to 1
+    assert model.domain.distance(model.statistics(None, unlike))[0] > 1.5
     rho = spearmanr(found["y_true"], found["y_score"]).statistic
     assert made.spearman.estimate == pytest.approx(rho)
     assert made.spearman.low <= rho <= made.spearman.high
