@@ -192,7 +192,7 @@ def _row(entry: Entry, *, is_open: bool, waits: bool) -> dict[str, object]:
     highlight = line.get("highlight")
     return {
         "Song": ("▸ " if is_open else "") + _label(name),
-        "Percentile": None if first is None or first.percentile is None else 100 * first.percentile,
+        "Percentile": _percent(first),
         "Place": state if first is None else first.words(),
         "Highlight": f":material/play_arrow: {clock(highlight[0])}" if highlight else None,
         "Waveform": line.get("wave"),
@@ -200,6 +200,16 @@ def _row(entry: Entry, *, is_open: bool, waits: bool) -> dict[str, object]:
         "To know": ", ".join(line.get("flags", [])),
         "Brought": datetime.fromtimestamp(entry.added, _zone()).strftime("%-d %b, %H:%M"),
     }
+
+
+def _percent(first: Place | None) -> int | None:
+    """A percentile in whole hundredths, rounded as in the words beside it.
+
+    Example:
+        >>> _percent(Place("m", "M", False, 0.726, 0.4, 1.0, None, 1.0, True, ""))
+        73
+    """
+    return None if first is None or first.percentile is None else round(100 * first.percentile)
 
 
 def _state(entry: Entry, *, waits: bool) -> str:
