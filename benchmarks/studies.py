@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ import pandas as pd
 from hitcore.catalogue.songs import Catalogue
 from hitcore.catalogue.workspace import Workspace
 from hitcore.engines import usable_cores
+from hitcore.errors import DataError
 from hitcore.experiments import ExperimentConfig, ExperimentProgress, Results, run_experiment
 from hitcore.experiments.export import about_results
-from hitcore.experiments.results import export_results, load_results
+from hitcore.experiments.results import export_results
 from hitcore.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,9 +72,38 @@ def _shown(name: str) -> Callable[[ExperimentProgress], None]:
 
 
 def found(workspace: Workspace, fold_kind: str) -> list[Results]:
-    """The results of every seed that is there."""
-    division = {"fold_kind": fold_kind}
-    return [load_results(workspace, division | {"seed": seed}) for seed in SEEDS]
+    """The results of every seed of which some row has all folds; of those rows alone."""
+    try:
+        everything = read_all(workspace)
+    except DataError:
+        return []  # not begun yet
+    metrics = everything.metrics[everything.metrics["fold_kind"] == fold_kind]
+    whole = []
+    for seed in SEEDS:
+        mine = metrics[metrics["seed"] == seed]
+        folds = mine.groupby("row")["fold"].nunique()
+        rows = set(folds.index[folds == mine["n_folds"].max()])
+        ids = set(mine.loc[mine["row"].isin(rows), "run_id"])
+        if ids:
+            tables = (mine, everything.predictions, everything.history)
+            whole.append(Results(*(each[each["run_id"].isin(ids)] for each in tables)))
+    return whole
+
+
+@lru_cache(maxsize=4)
+def read_all(workspace: Workspace) -> Results:
+    """The tables of every run, read once."""
+    parts: dict[str, list[pd.DataFrame]] = {"metrics": [], "predictions": [], "history": []}
+    for folder in sorted(path.parent for path in workspace.runs.glob("[!.]*/metrics.parquet")):
+        for name, tables in parts.items():
+            table = pd.read_parquet(folder / f"{name}.parquet")
+            if name == "predictions":
+                table = table[table["split"] == "test"]
+            if len(table):
+                tables.append(table)
+    if not parts["metrics"]:
+        raise DataError(f"{workspace.path} has no results yet")
+    return Results(**{name: pd.concat(tables) for name, tables in parts.items()})
 
 
 def ship(
@@ -113,14 +144,16 @@ def ship(
     ).sort_values("song_id", ignore_index=True)
     Catalogue(songs).write(target.songs)
     songs[["song_id", "hit_score"]].to_parquet(target.hit_scores, index=False, compression="zstd")
-    tables = [result for kind in kinds for result in found(workspace, kind)]
+    by_kind = {kind: found(workspace, kind) for kind in kinds}
+    repetitions = {kind: len(results) for kind, results in by_kind.items()}
+    tables = [result for results in by_kind.values() for result in results]
     clean = [_clean(result, new_id, rank_of, predictions_of) for result in tables]
     first, *others = clean
     document = about_results(workspace, tables[0]) | {
         "title": title,
         "about": about,
         "catalogue": name,
-        "seeds": len(SEEDS),
+        "repetitions": repetitions,
         "attributes": attributes,
         "truth": "rank among the study's songs, 0 to 1; the metrics were measured on the figures "
         "themselves, which do not ship",
@@ -146,9 +179,18 @@ def _clean(
     result: Results, new_id: dict[str, str], rank_of: dict[str, float], seeds: Sequence[int]
 ) -> Results:
     """Anonymous test predictions in single precision, and metrics without traces of the machine."""
-    metrics = result.metrics
+    # Each repetition has folds of its own: folds of one table, numbered on, as in repeated
+    # cross-validation (Bouckaert and Frank 2004).
+    seed, n_folds = int(result.metrics["seed"].iloc[0]), int(result.metrics["n_folds"].iloc[0])
+    result = Results(
+        *(
+            each.assign(fold=each["fold"] + seed * n_folds)
+            for each in (result.metrics, result.predictions, result.history)
+        )
+    )
+    metrics = result.metrics.assign(seed=0, catalogue="one")
     table = result.predictions[result.predictions["split"] == "test"]
-    if int(metrics["seed"].iloc[0]) not in seeds:
+    if seed not in seeds:
         table = table.iloc[:0]
     song_ids = table["song_id"].map(new_id)
     scores = table["y_score"].astype(np.float32)

@@ -1,8 +1,11 @@
-"""Whose results a page shows: the demo that ships, by kind of folds, or a workspace of this server.
+"""Whose results a page shows: those that ship, by kind of folds, or a workspace of this server.
+
+The demo catalogue ships, and studies of real songs (`assets/results`) that say what they are.
 
 The choice stands in the address as `results`, so that a link from Experiments opens it.
 """
 
+import json
 from dataclasses import dataclass
 
 import pandas as pd
@@ -20,6 +23,12 @@ KIND_WORDS = {
     "artist": "folds that share no artist",
 }
 
+STUDIES = loaders.ASSETS / "results"
+"""Studies of real songs that ship with the app, a workspace each."""
+
+STUDY = "study/"
+"""What their names begin with; no workspace of the server has a name with a slash."""
+
 
 @dataclass(frozen=True)
 class ResultSet:
@@ -31,6 +40,23 @@ class ResultSet:
     """"song" or "artist"."""
 
     @property
+    def is_study(self) -> bool:
+        """Whether it is a study of real songs that ships with the app."""
+        return self.workspace is not None and self.workspace.startswith(STUDY)
+
+    def opened(self) -> Workspace:
+        """Its workspace.
+
+        Raises:
+            DataError: it has gone.
+        """
+        if self.workspace is None:
+            return loaders.demo_workspace()
+        if self.is_study:
+            return Workspace.open(STUDIES / self.workspace.removeprefix(STUDY))
+        return workspaces.opened(self.workspace)
+
+    @property
     def key(self) -> str:
         """As it stands in an address."""
         return f"{self.workspace or ''}:{self.kind}"
@@ -38,6 +64,8 @@ class ResultSet:
     @property
     def title(self) -> str:
         """As people choose it."""
+        if self.is_study:
+            return f"{_study(str(self.workspace))['title']}, {KIND_WORDS[self.kind]}"
         return f"{self.workspace or 'Demo catalogue'}, {KIND_WORDS[self.kind]}"
 
     def load(self) -> Results:
@@ -48,13 +76,15 @@ class ResultSet:
         """
         if self.workspace is None:
             return loaders.results(self.kind)
-        return results_of(workspaces.opened(self.workspace), self.kind)
+        if self.is_study:
+            return _results(str(self.opened().path), 0.0, 0, self.kind)
+        return results_of(self.opened(), self.kind)
 
     def songs(self) -> pd.DataFrame:
         """The songs with a hit score."""
         if self.workspace is None:
             return loaders.catalogue()
-        workspace = workspaces.opened(self.workspace)
+        workspace = self.opened()
         return _songs(str(workspace.path), workspace.hit_scores.stat().st_mtime)
 
     def strip(self) -> list[str]:
@@ -62,6 +92,8 @@ class ResultSet:
         demo = self.workspace is None
         found = self.load()
         name = "demo catalogue (synthetic songs)" if demo else f"workspace {self.workspace}"
+        if self.is_study:
+            name = str(_study(str(self.workspace))["title"])
         n_folds = found.metrics["fold"].nunique() if found.rows else 0
         return [
             name,
@@ -73,6 +105,9 @@ class ResultSet:
 def offered() -> list[ResultSet]:
     """Every set of results that there is, the demo's first."""
     found = [ResultSet(None, kind) for kind in loaders.fold_kinds_of_demo()]
+    for path in sorted(STUDIES.glob("*/results/metrics.parquet")):
+        name = path.parent.parent.name
+        found += [ResultSet(STUDY + name, kind) for kind in _kinds(str(path.parent.parent), 0.0, 0)]
     for name in workspaces.names():
         try:
             kinds = _kinds(*_state(workspaces.opened(name)))
@@ -117,6 +152,13 @@ def _state(workspace: Workspace) -> tuple[str, float, int]:
         raise DataError(f"{workspace.path.name} has no runs yet")
     runs = list(workspace.runs.glob("[!.]*"))
     return str(workspace.path), workspace.runs.stat().st_mtime, len(runs)
+
+
+@st.cache_data(show_spinner=False)
+def _study(name: str) -> dict[str, object]:
+    """What a study that ships says of itself."""
+    path = STUDIES / name.removeprefix(STUDY) / "results" / "about.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
