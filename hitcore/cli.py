@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hitcore.commands import demo, experiment, features, plays, train, workspace
+from hitcore.commands import demo, doctor, experiment, features, plays, train, workspace
 from hitcore.commands.terminal import print_json
 from hitcore.errors import HitcoreError, UndefinedMetricWarning, WeightsError
 
@@ -48,6 +48,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(train.app, name="train")
 app.add_typer(plays.app, name="plays")
+app.command("doctor")(doctor.doctor)
 
 
 # --- the app -------------------------------------------------------------------------------------
@@ -57,16 +58,17 @@ app.add_typer(plays.app, name="plays")
 def serve(port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501) -> None:
     """Serve the analyst web app on this machine."""
     import subprocess
-    from pathlib import Path
+    from importlib.util import find_spec
 
-    script = Path(__file__).resolve().parent.parent / "app.py"
-    if not script.exists():
+    from hitcore.files import APP
+
+    if find_spec("streamlit") is None or not (APP / "app.py").is_file():
         raise HitcoreError(
-            f"the app is not installed beside the library ({script.name} is absent): "
-            "run it from a clone of the project with `make app`"
+            "the app's packages are not installed: run pip install 'hitcore[app]', or `make app` "
+            "in a clone of the project"
         )
     command = [sys.executable, "-m", "ui.server.serve", f"--server.port={port}"]
-    raise SystemExit(subprocess.call(command, cwd=script.parent))
+    raise SystemExit(subprocess.call(command, cwd=APP))
 
 
 # --- analyse -------------------------------------------------------------------------------------

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+_CARRIED = Path(__file__).resolve().parent / "_app"
+APP = _CARRIED if _CARRIED.is_dir() else Path(__file__).resolve().parents[1]
+"""Where the app lies: carried inside an installed package, beside the library in a clone."""
+
+ASSETS = APP / "assets"
 """What ships with hitcore: demo songs, models and results."""
 
 
