@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --torch-backend=auto $(1) ||) $(PIP) $(1)
 
-.PHONY: app test check lint bench clean weights tagger trust lock locked audit
+.PHONY: app test check lint bench clean weights docs tagger trust lock locked audit
 
 # What is optional is fetched while the first page is being served.
 app: .venv/.app tagger
@@ -19,12 +19,16 @@ test: .venv/.dev weights
 	$(BIN)/python -m pytest $(ARGS)
 
 # Everything that continuous integration asks for.
-check: lint test
+check: lint docs test
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site of documentation, in build/site; a warning is an error.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Correctness tables and ratios, each printed by one script; takes a while. The scripts that make
 # what ships (Table 1, the highlighter) and the whole of trust.py are asked for by name.
