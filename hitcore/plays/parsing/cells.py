@@ -220,8 +220,21 @@ class Instant:
 
 
 def trimmed(cells: pa.Array) -> pa.Array:
-    """The cells as strings without surrounding white space; null becomes empty."""
-    return pc.utf8_trim_whitespace(pc.fill_null(cells.cast(pa.string()), ""))
+    """The cells as strings without surrounding white space; null becomes empty.
+
+    Accents are composed (NFC): some systems write them apart, and a name is one name.
+
+    Example:
+        >>> trimmed(pa.array([" cafe\u0301", None])).to_pylist() == ["caf\u00e9", ""]
+        True
+    """
+    text = pc.utf8_trim_whitespace(pc.fill_null(cells.cast(pa.string()), ""))
+    accented = pc.invert(pc.string_is_ascii(text))
+    if not pc.any(accented).as_py():  # Composing takes its time, and most columns have none.
+        return text
+    if isinstance(text, pa.ChunkedArray):
+        return pc.if_else(accented, pc.utf8_normalize(text, "NFC"), text)
+    return pc.replace_with_mask(text, accented, pc.utf8_normalize(text.filter(accented), "NFC"))
 
 
 def or_null(cells: pa.Array) -> pa.Array:
