@@ -162,9 +162,10 @@ def charted_card(
         description="How much a song sounds like songs that charted: seven attributes from its "
         "sound, a straight line each, then the log-odds of having charted, one more straight line. "
         "All weights can be read in hot100-attributes.json.",
-        uses="To say whether a song's energy, mood and so on are those of charted songs. The "
-        "probability is that of a song of a table in which half the songs charted, so 0.5 is the "
-        "table's middle, never the chance of a new song.",
+        uses="To say whether a song's energy, mood and so on are more like those of charted songs "
+        "than other songs' are: as a percentile. Its log-odds are no probability: the attributes "
+        "that it hears are on the scale of another model than the table's (clips are called far "
+        "more instrumental), and half of the table's songs charted.",
         limits="Attributes are those of another model, not Spotify's own; songs that did not chart "
         "come from less popular genres by the table's own rule, so the figures among the table's "
         "songs flatter. Among charted songs it cannot tell which lasted. " + LIMITS.split(". ")[-1],
