@@ -181,10 +181,12 @@ def _measured(name: str, mark: str, row: str) -> str:
         row: The same.
     """
     try:
-        reference = load_model(ensembles.model_of(name)).reference
+        model = load_model(ensembles.model_of(name))
     except HitcoreError:
         return ""
-    return "" if reference is None else agreement(reference)
+    if model.spec.measured:  # what its training script measured, as Analyse says it
+        return model.spec.measured
+    return "" if model.reference is None else agreement(model.reference)
 
 
 def agreement(reference: object) -> str:
