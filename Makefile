@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --torch-backend=auto $(1) ||) $(PIP) $(1)
 
-.PHONY: app test check lint bench clean weights docs tagger trust lock locked audit
+.PHONY: app test mutants check lint bench clean weights docs tagger trust lock locked audit
 
 # What is optional is fetched while the first page is being served.
 app: .venv/.app tagger
@@ -33,7 +33,7 @@ docs: .venv/.dev
 # Correctness tables and ratios, each printed by one script; takes a while. The scripts that make
 # what ships (Table 1, the highlighter) and the whole of trust.py are asked for by name.
 BENCHMARKS ?= $(filter-out benchmarks/table1%.py benchmarks/train_highlighter.py \
-  benchmarks/trust.py, $(wildcard benchmarks/*.py))
+  benchmarks/trust.py benchmarks/mutants.py, $(wildcard benchmarks/*.py))
 
 bench: .venv/.dev weights
 	for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -41,6 +41,13 @@ bench: .venv/.dev weights
 # Faults, hostile files, strangers and crowds in full, as one table; about half an hour.
 trust: .venv/.dev weights
 	$(BIN)/python benchmarks/trust.py
+
+# Mutations that once survived, each with the test that kills it; then those of a tool, bounded
+# (docs/mutation.md).
+mutants: .venv/.dev weights
+	$(BIN)/python benchmarks/mutants.py
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
 
 # What the app installs, by checksum: make the list (needs uv), install from it, ask for known
 # vulnerabilities (fails where the package index does not know of any list of them).
