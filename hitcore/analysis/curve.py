@@ -5,7 +5,9 @@ convolutions over time with a mean at the end, so one pass over the whole song's
 the score of every window: the mean of the frame scores that lie in it. What a network's zero
 padding does to the ends of a clip is worked out apart, for each window, and put in their place.
 
-Windows start on the network's own grid of 4 frames (0.37 s). On raw power (the published
+Windows start on the network's own grid of 4 frames (0.37 s). Networks that read the statistics of
+a window (its mean, spread and restlessness at a common level) are no convolutions: their windows
+are rated one by one, every 8 frames. On raw power (the published
 network's input) single beats weigh so much that the score depends on where the grid falls between
 them: where the grid locks on to the beat, half a frame moves the median by half of all songs. So
 there every half frame is a start, by eight grids of two spectrograms; the logarithm needs none of
@@ -39,7 +41,7 @@ from hitcore.networks.hitnet import AudioNetwork, HitNet
 from hitcore.networks.mixing import MixKind, mixed_score
 from hitcore.networks.models import HitModel
 from hitcore.networks.standardised import StandardisedNet
-from hitcore.networks.statistics import StatisticsNetwork, mel_statistics
+from hitcore.networks.statistics import StatisticsNetwork, window_statistics
 
 Floats = NDArray[np.float64]
 Parts = tuple[Floats | None, Floats | None]
@@ -48,6 +50,9 @@ Parts = tuple[Floats | None, Floats | None]
 GRID_FRAMES = 4
 """Frames from the start of one window to the next."""
 
+STATISTICS_STEP = 8
+"""The same for networks that read a window's statistics: no pass over the song gives them."""
+
 PARTS_OF_A_FRAME = 2
 """Spectrograms of raw power that are taken, each a part of a frame later."""
 
@@ -55,7 +60,6 @@ RANGE = (0.1, 0.9)
 """Quantiles over the windows that count as a song's range."""
 
 _WINDOWS_AT_ONCE = 512
-_STATISTICS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +144,7 @@ class SongMels:
     def __init__(self, song: Waveform) -> None:
         self.song = song
         self._made: dict[tuple[str, int], Tensor] = {}
+        self._statistics: dict[tuple[str, int], Tensor] = {}
 
     def of(self, preset: str, part: int = 0) -> Tensor:
         """The spectrogram by a preset, `part` halves of a frame later, (n_mels, n_frames)."""
@@ -151,6 +156,20 @@ class SongMels:
             later = samples[min(late, len(samples) - 1) :]
             self._made[preset, part] = log_mel(later, config)
         return self._made[preset, part]
+
+    def statistics(self, preset: str, n_frames: int) -> Tensor:
+        """The statistics of every window, the same for all networks that read them.
+
+        Shape:
+            (n_windows, n_statistics), a window every `STATISTICS_STEP` frames.
+        """
+        if (preset, n_frames) not in self._statistics:
+            mel = self.of(preset)
+            mel = functional.pad(mel, (0, max(0, n_frames - mel.shape[-1])))
+            with torch.inference_mode():
+                found = window_statistics(mel, n_frames, STATISTICS_STEP)
+            self._statistics[preset, n_frames] = found
+        return self._statistics[preset, n_frames]
 
 
 def hit_curve(
@@ -186,14 +205,18 @@ def hit_curve(
         return _curve(model, [(None, tag) for tag in heard], starts, window_s, tags)
     config = MEL_PRESETS[spec.mel]
     hop_s = config.hop_length / config.sample_rate
-    raw = config.compression == "none" and not grid_only
+    whole = any(
+        isinstance(getattr(network, "audio", None), StatisticsNetwork)
+        for network in _members(model)
+    )
+    step = STATISTICS_STEP if whole else GRID_FRAMES
+    raw = config.compression == "none" and not grid_only and not whole
     parts = PARTS_OF_A_FRAME if raw else 1
     pieces = [mels.of(spec.mel, part)[None] for part in range(parts)]
     shifts = GRID_FRAMES if raw else 1
-    order, starts = _grid(pieces, spec.n_frames, shifts, hop_s)
+    order, starts = _grid(pieces, spec.n_frames, shifts, step, hop_s)
     window_s = spec.n_frames * hop_s
     folds: list[Parts] = []
-    statistics: Tensor | None = None  # of every window, the same for all networks that read them
     for network in _members(model):
         if isinstance(network, StandardisedNet):
             every = [
@@ -205,10 +228,9 @@ def hit_curve(
             continue
         audio = None
         if isinstance(network.audio, StatisticsNetwork):
-            if statistics is None:
-                statistics = _window_statistics(pieces[0], spec.n_frames)
             with torch.inference_mode():
-                audio = np.asarray(network.audio.rate(statistics).double().numpy())
+                rated = network.audio.rate(mels.statistics(spec.mel, spec.n_frames))
+            audio = np.asarray(rated.double().numpy())
         elif network.audio is not None:
             every = [
                 window_scores(network.audio, _shifted(piece, shift))
@@ -286,16 +308,6 @@ def _crops(mel: Tensor, n_frames: int, step: int) -> Iterator[Tensor]:
     yield from torch.split(windows, _WINDOWS_AT_ONCE)
 
 
-def _window_statistics(mel: Tensor, n_frames: int) -> Tensor:
-    """The statistics of every window of the grid, `(n_windows, 3 * N_BANDS)`."""
-    if mel.shape[-1] < n_frames:
-        mel = functional.pad(mel, (0, n_frames - mel.shape[-1]))
-    windows = mel[0].unfold(-1, n_frames, GRID_FRAMES).transpose(0, 1)
-    with torch.inference_mode():
-        parts = [mel_statistics(part) for part in torch.split(windows, _STATISTICS_AT_ONCE)]
-    return torch.cat(parts)
-
-
 @torch.inference_mode()
 def _crop_by_crop(
     network: StandardisedNet, mel: Tensor, tags: TagStretches | None, n_frames: int, hop_s: float
@@ -335,15 +347,15 @@ def _shifted(mel: Tensor, shift: int) -> Tensor:
 
 
 def _grid(
-    pieces: list[Tensor], n_frames: int, shifts: int, hop_s: float
+    pieces: list[Tensor], n_frames: int, shifts: int, step: int, hop_s: float
 ) -> tuple[NDArray[np.intp], Floats]:
     """The order in time of the windows of all pieces and shifts, and their starts in seconds."""
     starts = []
     for part, piece in enumerate(pieces):
         for shift in range(shifts):
             length = _shifted(piece, shift).shape[-1]
-            n_windows = 1 + max(0, length - n_frames) // GRID_FRAMES
-            frames = shift + GRID_FRAMES * np.arange(n_windows) + part / PARTS_OF_A_FRAME
+            n_windows = 1 + max(0, length - n_frames) // step
+            frames = shift + step * np.arange(n_windows) + part / PARTS_OF_A_FRAME
             starts.append(frames * hop_s)
     together = np.concatenate(starts)
     order = np.argsort(together, kind="stable")

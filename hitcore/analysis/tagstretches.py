@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 CLIP_S = 30.0
 """What a model hears at a time, seconds."""
 
-N_PATCHES = 6
+N_PATCHES = 4
 """Short patches that are heard beside the highlight's."""
 
 CLIP_STEP_S = 15.0

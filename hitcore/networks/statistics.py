@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hitcore.errors import ParameterError
 from hitcore.networks.hitnet import AudioNetwork, TagNetwork
@@ -71,6 +72,38 @@ def mel_statistics(log_mel: Tensor, n_bands: int = N_BANDS) -> Tensor:
     return torch.cat(
         [bands.mean(dim=-1), bands.std(dim=-1), bands.diff(dim=-1).abs().mean(dim=-1)], dim=1
     )
+
+
+def window_statistics(log_mel: Tensor, n_frames: int, step: int) -> Tensor:
+    """The statistics of every window of a long spectrogram, each as `mel_statistics` gives them.
+
+    Args:
+        log_mel: Of a whole song, at least one window long.
+        n_frames: Frames of a window.
+        step: Frames from the start of one window to the next.
+
+    Shape:
+        log_mel `(n_mels, n_song_frames)`, result `(n_windows, 3 * N_BANDS)`.
+
+    Example:
+        >>> song = torch.rand(128, 30)
+        >>> found = window_statistics(song, n_frames=20, step=5)
+        >>> alone = mel_statistics(song[None, :, 5:25])
+        >>> found.shape[0], bool(torch.allclose(found[1:2], alone, atol=1e-4))
+        (3, True)
+    """
+    power = torch.expm1(log_mel)  # once for all windows: the gain alone differs between them
+    sums = functional.pad(power.sum(dim=0).double().cumsum(dim=0), (1, 0))
+    starts = torch.arange(0, log_mel.shape[1] - n_frames + 1, step)
+    levels = ((sums[starts + n_frames] - sums[starts]) / (COMPRESSION * n_frames)).float()
+    gains = (REFERENCE_LEVEL / levels.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1e12)
+    found = []
+    for start, gain in zip(starts.tolist(), gains, strict=True):  # each window fits a core's cache
+        at_level = torch.log1p(power[:, start : start + n_frames] * gain)
+        bands = at_level.view(N_BANDS, -1, n_frames).mean(dim=1)
+        steps = bands.diff(dim=-1).abs_().mean(dim=-1)
+        found.append(torch.cat([bands.mean(dim=-1), bands.std(dim=-1), steps]))
+    return torch.stack(found)
 
 
 def log_tags(tags: Tensor) -> Tensor:
