@@ -50,6 +50,8 @@ class Hearing:
         self._taggers = {tagger.name: tagger}
         self.is_demo = self.is_silent = False
         self._stretches: dict[str, TagStretches] = {}
+        self._clip_mels: dict[tuple[str, int], torch.Tensor] = {}
+        self._distances: dict[str, float] = {}
 
     def stretches(self, tagger: str) -> TagStretches:
         """The tags over the song by one tagger."""
@@ -83,7 +85,10 @@ class Hearing:
         """What a model takes of the highlight: spectrogram and tags, None where it takes none."""
         spec, mel, tags = model.spec, None, None
         if spec.mel is not None:
-            mel = mel_of(self.clip, spec.mel, spec.n_frames)
+            key = (spec.mel, spec.n_frames)
+            if key not in self._clip_mels:
+                self._clip_mels[key] = mel_of(self.clip, *key)
+            mel = self._clip_mels[key]
         if spec.tag_names:
             assert spec.tagger is not None, "a model with tags names its tagger"
             if spec.tagger not in self.taggrams:
@@ -96,7 +101,11 @@ class Hearing:
         if model.domain is None:
             name = domain_model(model)
             return None if name is None else self.distance(model_of(name))
-        return distance_from(model.domain, model.statistics(*self.inputs(model))[0])
+        name = model.spec.name
+        if name not in self._distances:
+            found = model.statistics(*self.inputs(model))[0]
+            self._distances[name] = distance_from(model.domain, found)
+        return self._distances[name]
 
 
 def mel_of(clip: Waveform, preset: str, n_frames: int) -> torch.Tensor:

@@ -15,9 +15,9 @@ References:
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hitcore.errors import ParameterError
 from hitcore.networks.hitnet import AudioNetwork, TagNetwork
@@ -92,18 +92,22 @@ def window_statistics(log_mel: Tensor, n_frames: int, step: int) -> Tensor:
         >>> found.shape[0], bool(torch.allclose(found[1:2], alone, atol=1e-4))
         (3, True)
     """
-    power = torch.expm1(log_mel)  # once for all windows: the gain alone differs between them
-    sums = functional.pad(power.sum(dim=0).double().cumsum(dim=0), (1, 0))
-    starts = torch.arange(0, log_mel.shape[1] - n_frames + 1, step)
-    levels = ((sums[starts + n_frames] - sums[starts]) / (COMPRESSION * n_frames)).float()
-    gains = (REFERENCE_LEVEL / levels.clamp_min(torch.finfo(torch.float32).tiny)).clamp_max(1e12)
-    found = []
-    for start, gain in zip(starts.tolist(), gains, strict=True):  # each window fits a core's cache
-        at_level = torch.log1p(power[:, start : start + n_frames] * gain)
-        bands = at_level.view(N_BANDS, -1, n_frames).mean(dim=1)
-        steps = bands.diff(dim=-1).abs_().mean(dim=-1)
-        found.append(torch.cat([bands.mean(dim=-1), bands.std(dim=-1), steps]))
-    return torch.stack(found)
+    # In numpy, on one core: hundreds of small operations of torch would each wait for its threads.
+    power = np.expm1(log_mel.numpy())  # once for all windows: the gain alone differs between them
+    sums = np.concatenate([[0.0], np.cumsum(power.sum(axis=0), dtype=np.float64)])
+    starts = np.arange(0, power.shape[1] - n_frames + 1, step)
+    levels = (sums[starts + n_frames] - sums[starts]) / (COMPRESSION * n_frames)
+    gains = np.minimum(REFERENCE_LEVEL / np.maximum(levels, np.finfo(np.float32).tiny), 1e12)
+    found = np.empty((len(starts), 3 * N_BANDS), np.float32)
+    for row, start, gain in zip(found, starts, gains.astype(np.float32), strict=True):
+        at_level = power[:, start : start + n_frames] * gain
+        at_level += 1
+        np.log(at_level, out=at_level)
+        bands = at_level.reshape(N_BANDS, -1, n_frames).mean(axis=1)
+        row[:N_BANDS] = bands.mean(axis=1)
+        row[N_BANDS : 2 * N_BANDS] = bands.std(axis=1, ddof=1)
+        row[2 * N_BANDS :] = np.abs(np.diff(bands)).mean(axis=1)
+    return torch.from_numpy(found)
 
 
 def log_tags(tags: Tensor) -> Tensor:
