@@ -72,7 +72,9 @@ class Hearing:
             own = find_highlight(self.song, method, length_s=self.clip.duration_s)
             clip = self.song.crop(own.start, own.end)
             by = next(iter(self._taggers.values()))
-            self._others[method] = Hearing(self.song, clip, own.start, by, by.tag(clip), method)
+            other = Hearing(self.song, clip, own.start, by, by.tag(clip), method)
+            other.mels = self.mels  # of the same song
+            self._others[method] = other
         return self._others[method]
 
     def is_foreign(self, model: HitModel) -> bool:
