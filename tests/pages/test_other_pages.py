@@ -25,7 +25,7 @@ from hitcore.learning import TrainConfig
 from ui.analyse import reports, songs
 from ui.compare import pair, variants
 from ui.compare import rows as compare
-from ui.frame import loaders, page
+from ui.frame import loaders, page, resultsets
 from ui.server import jobs
 from ui.server.jobs import Job
 
@@ -52,6 +52,7 @@ def no_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def instead_of_demo(path: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> Iterator:
     monkeypatch.setattr(loaders, "DEMO", path)
+    monkeypatch.setattr(resultsets, "STUDIES", path / "no-studies")
     cached = (loaders.demo_workspace, loaders.catalogue, loaders.results, loaders.about)
     for loader in cached:
         loader.clear()
