@@ -1,6 +1,8 @@
 """The Experiments page: start runs on a workspace, watch them, cancel, resume, see the ledger."""
 
 import shlex
+import tempfile
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -8,7 +10,8 @@ import streamlit as st
 from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import create
 from hitcore.errors import HitcoreError
-from hitcore.experiments import VARIANTS, Ledger
+from hitcore.experiments import VARIANTS, Ledger, Results
+from hitcore.experiments.export import export_model
 from hitcore.experiments.verdicts import too_small_before
 from ui.compare import rows as compare
 from ui.experiments import results as finished
@@ -252,3 +255,21 @@ def _outcome(workspace: Workspace) -> None:
     st.caption("Mean over the folds ± half of its 95 % interval; the best two are bold.")
     charts.numbers(found.metrics, key="metrics")
     finished.how_they_learned(found, key="own")
+    _take_a_model(workspace, found)
+
+
+def _take_a_model(workspace: Workspace, found: Results) -> None:
+    """Join the folds of a row to one model file, with what it is worth, and offer it."""
+    rows = [row for row in found.rows if VARIANTS[row].trains]
+    if not rows:
+        return
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    row = left.selectbox("A row as a model of its own", rows, key="export-row",
+                         format_func=finished.name_of)  # fmt: skip
+    if not right.button("Join its folds to one file", key="export", icon=":material/merge:"):
+        return
+    with page.error_boundary(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{workspace.path.name}-{row}.safetensors"
+        made = export_model(workspace, found, row, path)
+        st.caption(page.plain(made.lines()[1]))
+        st.download_button("Download the model", path.read_bytes(), path.name, key="export-file")
