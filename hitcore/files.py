@@ -73,13 +73,13 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> int:
 
 
 def shown(name: str) -> str:
-    """A file's name as text that can be written anywhere; what is not UTF-8 in it becomes U+FFFD.
+    r"""A file's name as text that can be written anywhere; what is not UTF-8 in it becomes U+FFFD.
 
     The system gives such bytes as lone surrogates, which no encoding takes.
 
     Example:
-        >>> shown("Chanson \udce9"), shown("Été")
-        ('Chanson \ufffd', 'Été')
+        >>> shown("Chanson \udce9") == "Chanson \ufffd", shown("Été")
+        (True, 'Été')
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
