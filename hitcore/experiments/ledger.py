@@ -178,7 +178,9 @@ class Ledger:
         A run that says "running" while no living process holds it shows as "interrupted".
         """
         with self._reading() as connection:
-            table = pd.read_sql_query("SELECT * FROM runs ORDER BY position", connection)
+            rows = connection.execute("SELECT * FROM runs ORDER BY position")
+            columns = [column for column, *_ in rows.description]
+            table = pd.DataFrame.from_records(rows.fetchall(), columns=columns, coerce_float=True)
         running = table["state"] == "running"
         dead = [not self._alive(run_id) for run_id in table.loc[running, "run_id"]]
         table.loc[table.index[running][dead], "state"] = "interrupted"

@@ -91,8 +91,9 @@ def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path) ->
     pytest.fail(f"the app did not answer: {log.read_text(errors='replace')}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["sync_api.Browser"]:
+    # Playwright's loop must end with the last of these tests: others run loops of their own.
     path = chromium()
     if path is None:
         pytest.skip("no Chromium here: install Debian's package chromium, or set CHROMIUM")
