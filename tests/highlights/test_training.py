@@ -489,7 +489,7 @@ def test_train_command(tmp_path: Path) -> None:
     for i, label in enumerate(CLASSES * 2):
         soundfile.write(music / f"s{i}.wav", told_song(label, i % 3, i, 3).samples, RATE)
         rows.append(f"s{i},{label}")
-    (music / "broken.wav").write_bytes(b"RIFF no sound")
+    (music / "broken.wav").write_bytes((music / "s0.wav").read_bytes()[:44])  # a head, no sound
     (tmp_path / "labels.csv").write_text("\n".join([*rows, "broken,low", "stranger,low"]))
     out = tmp_path / "mine.safetensors"
     command = ["train", "highlighter", str(music), "--labels", str(tmp_path / "labels.csv")]
