@@ -51,7 +51,7 @@ def app_command(port: int) -> list[str]:
     return [sys.executable, *words]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of workspaces with one whose features are there."""
     folder = tmp_path_factory.mktemp("workspaces")
@@ -59,7 +59,7 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(workspaces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running app."""
     if not weights.is_installed("musicnn-mtt"):

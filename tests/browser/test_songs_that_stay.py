@@ -118,7 +118,7 @@ def test_a_song_is_renamed_shared_revoked_and_removed(
     stranger.goto(address)
     stranger.get_by_role("heading", name="Our *single*").wait_for()
     stranger.get_by_text(REPORT).wait_for()
-    assert stranger.locator("audio").count() > 0
+    stranger.locator("audio").first.wait_for(state="attached")
     for act in ("Rename", "Share", "Remove"):
         assert stranger.get_by_role("button", name=act, exact=True).count() == 0
 
