@@ -21,7 +21,7 @@ References:
 import functools
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ _BLOCK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
 _LARGEST_HALF = 65504.0
 
 
+@runtime_checkable
 class Sound(Protocol):
     """Mono samples that know their rate, as a `hitcore.Waveform`."""
 
@@ -178,7 +179,7 @@ def log_mel(
         >>> log_mel(np.zeros((2, 22_050), np.float32), PAPER_MEL).shape
         torch.Size([2, 128, 11])
     """
-    if not isinstance(samples, Tensor | np.ndarray):
+    if isinstance(samples, Sound):
         if samples.sample_rate != config.sample_rate:
             raise ParameterError(
                 f"the waveform has {samples.sample_rate} Hz and {config.name} takes "
