@@ -12,6 +12,8 @@ import hitcore
 from hitcore.audio import encode
 from hitcore.errors import ParameterError, WeightsError
 from hitcore.featurestore.sounds import Sound
+from hitcore.learning import Member, fit_member
+from hitcore.learning.listwise import LIST_LOSSES
 from hitcore.networks.hitnet import AudioNetwork
 from hitcore.networks.registry import AUDIO_NETWORKS
 from hitcore.objects import name_of_object
@@ -191,3 +193,17 @@ def test_what_is_no_part_is_refused_in_one_line() -> None:
     with pytest.raises((ParameterError, WeightsError)):
         hitcore.load_tagger("nothing-of-the-kind")
     assert encode(song(1.0))
+
+
+def test_a_loss_is_added_by_its_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spread(score, y, gain, weight, top, temperature):
+        present = torch.ones_like(score) if weight is None else weight
+        return ((score - 20.0).square() * present).sum(-1) / present.sum(-1)
+
+    monkeypatch.setitem(LIST_LOSSES, "spread", spread)
+    data = planted()
+    member = Member(range(40), range(40, 60), sampler="naive", rank_weight=1.0, seed=1)
+    config = replace(FEW, objective="spread", max_epochs=8, dropout=0.0)
+    history = fit_member(data, member, config).history
+    assert history[-1].train_loss < history[0].train_loss
+    assert history[0].train_loss > 1, "scores start at the mean of y, far from 20"

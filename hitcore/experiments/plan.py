@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from hitcore import weights
 from hitcore.catalogue.scores import scale_of
@@ -15,7 +15,6 @@ from hitcore.featurestore import FeatureConfig, given_config
 from hitcore.featurestore.recipe import GIVEN
 from hitcore.highlights import DEFAULT_METHOD
 from hitcore.learning import TrainConfig
-from hitcore.learning.settings import Objective
 from hitcore.networks.targets import TARGET_TRANSFORMS, TargetTransform
 
 FORMAT = 2
@@ -110,8 +109,7 @@ class ExperimentConfig:
         if not row.ranks_lists:
             return self.training
         # A whole list is needed at once, so these rows take whole batches whatever the pairing.
-        objective = cast("Objective", row.objective)
-        return replace(self.training, objective=objective, pairing="in_batch")
+        return replace(self.training, objective=row.objective, pairing="in_batch")
 
 
 def run_config(

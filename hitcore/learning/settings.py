@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hitcore.errors import DataError, ParameterError, SplitLeakageError
+from hitcore.learning.listwise import LIST_LOSSES
 from hitcore.learning.ondisk import MelSource
 from hitcore.learning.pairs import SAMPLERS
 from hitcore.networks.hitnet import HitNet, initialise, start_from
@@ -27,9 +28,6 @@ from hitcore.networks.registry import AUDIO_NETWORKS
 from hitcore.networks.standardised import StandardisedNet, new_network
 
 Indices = NDArray[np.int64]
-
-Objective = Literal["pairwise", "listwise", "listnet", "lambdarank", "neuralndcg"]
-"""The ranking part of the loss; see `TrainConfig.objective`."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """Types of the matrix products in training; see `TrainConfig.precision`."""
@@ -65,7 +63,7 @@ class TrainConfig:
     pairs_per_epoch: int | None = None
     """Pairs drawn per epoch where `pairing` is explicit; None draws as many as there are training
     songs. Never more than the sampler permits."""
-    objective: Objective = "pairwise"
+    objective: str = "pairwise"
     """The ranking part of the loss: eq. 2 over a sampler's pairs, or one of the losses that look
     at whole lists (`hitcore.learning.listwise`), for which any sampler's name stands for all songs
     of a batch."""
@@ -101,7 +99,7 @@ class TrainConfig:
         _one_of("optimiser", self.optimiser, ("adagrad", "adam"))
         _one_of("best_by", self.best_by, ("loss", "ndcg"))
         _one_of("pairing", self.pairing, ("in_batch", "explicit"))
-        _one_of("objective", self.objective, get_args(Objective))
+        _one_of("objective", self.objective, ("pairwise", *LIST_LOSSES))
         _one_of("precision", self.precision, get_args(Precision))
         _one_of("mix", self.mix, tuple(MixKind))
         _within("learning_rate", self.learning_rate, 1e-12, 10)
