@@ -234,8 +234,7 @@ class HighlighterFit:
         device: Where to compute.
 
     Raises:
-        DataError: The checkpoint is of another run.
-        WeightsError: The checkpoint is damaged.
+        DataError: The checkpoint is of another run, or damaged.
     """
 
     def __init__(

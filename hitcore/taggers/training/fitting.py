@@ -79,8 +79,7 @@ class TaggerFit:
         device: Where to compute.
 
     Raises:
-        DataError: The checkpoint is of another run.
-        WeightsError: The checkpoint is damaged.
+        DataError: The checkpoint is of another run, or damaged.
     """
 
     def __init__(
