@@ -138,8 +138,8 @@ def train_highlighter(
 
     Raises:
         ParameterError: `out` does not end in `.safetensors`.
-        DataError: Fewer than two songs can be read, or the folder's state is of another run.
-        WeightsError: The folder's state is damaged.
+        DataError: Fewer than two songs can be read, or the folder's state is damaged or of another
+            run.
     """
     config = config or HighlighterConfig()
     path = Path(out)
