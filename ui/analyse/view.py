@@ -110,16 +110,19 @@ def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
 def _score(score: ModelScore) -> None:
     """What one model says, as far as it has earned it: one number per scale, with its interval."""
     st.markdown(f"**{plain(score.title)}**")
-    numbers = []
+    numbers: list[tuple[str, str, str | None]] = []
     if score.percentile is not None:
-        numbers.append(("Percentile", f"{100 * score.percentile:.0f}"))
+        sure = None
+        if score.low is not None and score.high is not None:
+            sure = f"{100 * score.low:.0f} to {100 * score.high:.0f}"
+        numbers.append(("Percentile", f"{100 * score.percentile:.0f}", sure))
     if score.chance is not None:
-        numbers.append(("Sounds like charted songs", f"{score.chance:.2f}"))
+        numbers.append(("Sounds like charted songs", f"{score.chance:.2f}", None))
     if score.share is not None:
-        numbers.append(("Share of plays", ppm(score.share)))
+        numbers.append(("Share of plays", ppm(score.share), None))
     if numbers:
-        for column, (label, value) in zip(st.columns(len(numbers)), numbers, strict=True):
-            column.metric(label, value)
+        for column, (label, value, sure) in zip(st.columns(len(numbers)), numbers, strict=True):
+            column.metric(label, value, sure, delta_color="off", delta_arrow="off")
     elif not score.note:
         st.metric("Score", f"{score.score:.3f}")
     if score.percentile_rank is not None:
