@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.logcases import stream
+from benchmarks.logexports import stream
 from hitcore.catalogue.songs import Catalogue, transform_target
 from hitcore.catalogue.workspace import Workspace
 from hitcore.plays.hitscores import ScoreReport
