@@ -17,7 +17,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -163,9 +162,7 @@ def analyse(
     )
 
 
-def highlight_clip(
-    source: str | os.PathLike[str] | bytes | BinaryIO, start: float, end: float
-) -> Waveform:
+def highlight_clip(source: Source, start: float, end: float) -> Waveform:
     """The sound of `[start, end)` at the file's own rate, for listening.
 
     Raises:
@@ -175,7 +172,7 @@ def highlight_clip(
 
 
 def evidence_of(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    source: Source,
     methods: Sequence[str],
     *,
     on_stage: OnStage | None = None,
@@ -197,7 +194,7 @@ def evidence_of(
 
 
 def clip_taggram(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    source: Source,
     window: tuple[float, float],
     tagger: str = DEFAULT_TAGGER,
     *,
@@ -217,7 +214,7 @@ def clip_taggram(
 
 
 def whole_taggram(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    source: Source,
     tagger: str = DEFAULT_TAGGER,
     *,
     on_stage: OnStage | None = None,
