@@ -6,6 +6,9 @@ by the network that had not learned from it. `train_real.py` writes the cards ab
     python benchmarks/cards.py
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 from scipy.stats import spearmanr
 
@@ -79,9 +82,26 @@ def highlighter_card(name: str) -> ModelCard:
         label="Six qualities of the chorus of a generated song, without any time.",
         training_procedure="benchmarks/train_highlighter.py",
         evaluation_data="docs/highlights.md: recordings with chorus intervals, generated songs.",
+        evaluation=chorus_figures(name),
         licence=str(described["licence"]),
         citation='Y.-S. Huang, S.-Y. Chou, Y.-H. Yang, "Pop Music Highlighter", TISMIR 2018.',
     )
+
+
+def chorus_figures(name: str) -> tuple[Figure, ...]:
+    """How much of a highlighter's 30 s is chorus, as `docs/highlights.md` has it."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "highlights.md").read_text("utf-8")
+    figures = []
+    for n_songs, kind, table in re.findall(
+        r"^\*\*(\d+) (generated songs|recordings)\*\*(.*?)(?=^\*\*)", page, re.DOTALL | re.MULTILINE
+    ):
+        row = re.search(rf"`{re.escape(name)}`\) \| ([\d.]+)(?: \[([\d.]+), ([\d.]+)\])?", table)
+        assert row is not None, f"docs/highlights.md has no figure of {name} on {kind}"
+        value, *ends = (None if number is None else float(number) for number in row.groups())
+        words = f"share of the 30 s that is chorus, {kind}"
+        figures.append(Figure(words, value or 0.0, *ends, n=int(n_songs)))
+    assert figures, "docs/highlights.md has lost its tables"
+    return tuple(figures)
 
 
 def main() -> None:

@@ -35,6 +35,13 @@ class Figure:
     n: int | None = None
     """On how many songs."""
 
+    def __str__(self) -> str:
+        """In words, such as `ρ: 0.60 [0.53, 0.65] (n = 522)`."""
+        known = self.low is not None and self.high is not None
+        interval = f" [{self.low:.2f}, {self.high:.2f}]" if known else ""
+        songs = "" if self.n is None else f" (n = {self.n})"
+        return f"{self.name}: {self.value:.2f}{interval}{songs}"
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -158,11 +165,4 @@ def write_card(card: ModelCard, file: str | os.PathLike[str]) -> None:
 
 
 def _listed(figures: tuple[Figure, ...]) -> str:
-    lines = []
-    for one in figures:
-        interval = (
-            "" if one.low is None or one.high is None else f" [{one.low:.2f}, {one.high:.2f}]"
-        )
-        songs = "" if one.n is None else f" (n = {one.n})"
-        lines.append(f"- {one.name}: {one.value:.2f}{interval}{songs}")
-    return "\n".join(lines)
+    return "\n".join(f"- {figure}" for figure in figures)

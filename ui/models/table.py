@@ -24,11 +24,6 @@ USED_BY = {"Hit model": "Analyse, Compare", "Tagger": "Analyse", "Highlight mode
 STATES = {"installed": "installed", "absent": "absent", "damaged": "damaged"}
 HERE = "trained here"
 N_RESAMPLES = 400
-MEASURED = {
-    "attention-small": "Finds the chorus: 0.51 [0.26, 0.76] of its 30 s on 3 recordings, 0.89 "
-    "[0.87, 0.91] on 200 generated songs (docs/highlights.md)",
-}
-"""What was measured by hand and does not lie beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +151,11 @@ def _card(row: WeightsStatus) -> Card:
         "Source": row.source,
         "Limits": row.limits,
     }
-    measured = MEASURED.get(row.name, "")
-    if row.kind == "hit model" and row.state == "installed" and not measured:
+    measured = ""
+    if row.kind == "hit model" and row.state == "installed":
         measured = _measured(row.name, row.checksum or "", "")
+    elif row.state == "installed" and (known := load_card(row.name)) is not None:
+        measured = "; ".join(map(str, known.evaluation))
     return Card(
         row.name,
         row.title,
