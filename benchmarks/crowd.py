@@ -127,9 +127,9 @@ async def visit(browser: Browser, address: str, path: Path, report: dict[str, An
 
 
 async def _note_place(page: Page, report: dict[str, Any]) -> None:
-    """Whether a place in the line was shown while this person waited."""
+    """Whether a place in the queue was shown while this person waited."""
     await (
-        page.get_by_text("before you in the line").or_(page.get_by_text("You are next")).wait_for()
+        page.get_by_text("before you in the queue").or_(page.get_by_text("You are next")).wait_for()
     )
     report["queued"] = True
 

@@ -14,7 +14,7 @@ from hitcore.experiments import VARIANTS, Results, load_results
 
 DOC = ROOT / "docs" / "real-studies.md"
 BY_HAND = "<!-- by hand -->"
-FIGURES = {"ndcg": "nDCG@10 %", "spearman": "ρ@10 %", "pairwise_accuracy": "pairs in order"}
+FIGURES = {"ndcg": "nDCG@10 %", "spearman": "ρ@10 %", "pairwise_accuracy": "pairwise accuracy"}
 PAIRS = {
     "real-clips": (
         ("ridge-sound", "loudness"), ("ridge-sound", "genre"), ("ridge-sound", "ridge-tags"),
@@ -53,7 +53,7 @@ def table(results: Results) -> list[str]:
 
 
 def comparisons(results: Results, pairs: tuple[tuple[str, str], ...]) -> list[str]:
-    """Some comparisons in pairs in order, corrected together (Holm)."""
+    """Some comparisons in pairwise accuracy, corrected together (Holm)."""
     made = []
     for first, second in pairs:
         if not {first, second} <= set(results.rows):

@@ -26,7 +26,7 @@ from hitcore.highlights import METHODS
 
 ALL = (*METRICS, *EXPLORATORY)
 NAMES = {"ndcg": "nDCG@10 %", "kendall": "Kendall@10 %", "spearman": "Spearman@10 %",
-         "auc": "AUC of the top 10 %", "pairwise_accuracy": "pairs in order"}  # fmt: skip
+         "auc": "AUC of the top 10 %", "pairwise_accuracy": "pairwise accuracy"}  # fmt: skip
 PLANTED = {"HL-30 is better than Mid-30"}
 """Claims whose effect the generator of the demo catalogue makes on purpose."""
 BASELINES = (
@@ -90,7 +90,7 @@ RULES = (
     'false claim on this page is 5 %. "Adds little" needs proof that the gain is within '
     f"±{NO_GAIN:g} (two one-sided tests). Power is the chance that a difference of the paper's "
     "size would have been found here. The other two figures of the paper stand beside; AUC and "
-    "pairs in order are exploratory. `docs/verdicts.md` says why."
+    "pairwise accuracy are exploratory. `docs/verdicts.md` says why."
 )
 
 
@@ -205,7 +205,7 @@ def folds_words(test: Comparison) -> str:
 def power_words(verdict: Verdict) -> str:
     """How often the effect would have been found, were it as large as in the paper."""
     if np.isnan(verdict.power):
-        return "Its power cannot be told."
+        return "Its power is unknown."
     if verdict.claim.of_no_gain:
         return (
             f"Were there no gain at all, that would be shown in {verdict.power:.0%} of such runs."
@@ -308,7 +308,7 @@ def disjoint(results: dict[str, Results]) -> list[str]:
     words = (
         "The paper's folds share artists between training and test, so a model may know an "
         "artist's sound, and an artist prior the artist's following. Folds that keep each "
-        "artist's songs together take that away: pairs in order "
+        "artist's songs together take that away: pairwise accuracy "
         + ", ".join(changes)
         + ". The folds are other folds, so the rows are compared by their means, not by a paired "
         "test; 0.5 is chance."

@@ -235,7 +235,7 @@ def _overdue(
     if timeout_s is None:
         return []
     now = time.monotonic()
-    # Waiting for a free core counts here, so the limit covers what may stand before in the line.
+    # Waiting for a free core counts here, so the limit covers what may stand before in the queue.
     limit = timeout_s * IN_FLIGHT_PER_WORKER
     late = [ref for ref, (_, start) in flying.items() if ref not in done and now - start > limit]
     for reference in late:

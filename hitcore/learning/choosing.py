@@ -85,7 +85,7 @@ class ValidationScores:
         """Whether a score is NaN or infinite."""
         return not bool(np.isfinite(self.score).all())
 
-    def standing(self) -> tuple[float, float]:
+    def figures(self) -> tuple[float, float]:
         """nDCG@top and Kendall's τ@top, rounded; −∞ where undefined or diverged."""
         if self.diverged:
             return -math.inf, -math.inf
@@ -187,7 +187,7 @@ def choose(candidates: Sequence[ValidationScores]) -> int:
             f"all {len(candidates)} candidates diverged (their scores are NaN): lower the "
             "learning rate, or take smaller margins"
         )
-    return max(sound, key=lambda number: (candidates[number].standing(), -number))
+    return max(sound, key=lambda number: (candidates[number].figures(), -number))
 
 
 def _rounded(figure: float) -> float:

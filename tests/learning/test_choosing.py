@@ -49,9 +49,9 @@ def test_the_rule_is_ndcg_then_kendall_then_the_first() -> None:
     assert choose([scored[0], scored[1]]) == 1
     # Equal in nDCG, since both find the same top; Kendall decides.
     tied = Validation.of(replace(FOLD, valid=range(50, 70), test=()), (truth >= 10).astype(float))
-    assert tied.scores(good).standing()[0] == 1.0
-    standing = scored[1].standing()
-    assert standing == (
+    assert tied.scores(good).figures()[0] == 1.0
+    figures = scored[1].figures()
+    assert figures == (
         round(ndcg_at(truth[50:], swapped[50:], 2), 12),
         round(kendall_at(truth[50:], swapped[50:], 2), 12),
     )
@@ -62,9 +62,9 @@ def test_kendall_breaks_ties_of_ndcg() -> None:
     valid = Validation.of(replace(FOLD, valid=range(50, 70), test=()), truth, top=1)
     three = Validation.of(replace(FOLD, valid=range(50, 70), test=()), truth, top=3)
     right = np.r_[np.zeros(68), 2.0, 1.0]
-    assert valid.scores(right).standing()[0] == 1.0
+    assert valid.scores(right).figures()[0] == 1.0
     wrong = np.r_[np.zeros(68), 1.0, 2.0]
-    assert three.scores(right).standing() > three.scores(wrong).standing()
+    assert three.scores(right).figures() > three.scores(wrong).figures()
 
 
 def test_diverged_candidates_are_left_out() -> None:
@@ -97,7 +97,7 @@ def test_test_and_training_songs_have_no_say_in_a_fusion() -> None:
     best = max(
         (ndcg_at(TRUTH[30:50], fuse(a, b, w)[30:50]), w) for w in [k / 10 for k in range(11)]
     )
-    assert valid.scores(fuse(a, b, chosen)).standing()[0] == pytest.approx(best[0])
+    assert valid.scores(fuse(a, b, chosen)).figures()[0] == pytest.approx(best[0])
 
 
 def small_data(seed: int = 0) -> TrainingData:

@@ -145,7 +145,7 @@ def view_of(song: Brought, key: Hashable, make: Callable[[OnStage], Value]) -> V
 
 
 def in_turn(make: Callable[[OnStage], Value]) -> Value:
-    """Heavy work under a bar that names its stages, or the visitor's place in the line."""
+    """Heavy work under a bar that names its stages, or the visitor's place in the queue."""
     bar = st.progress(0.0, text="Starting")
     try:
         with machine_turns().wait(lambda place: bar.progress(0.0, text=place_words(place))):
@@ -155,15 +155,15 @@ def in_turn(make: Callable[[OnStage], Value]) -> Value:
 
 
 def place_words(place: int) -> str:
-    """What somebody in the line is told.
+    """What somebody in the queue is told.
 
     Example:
         >>> place_words(1), place_words(3)
-        ('You are next: somebody else is at work', '2 before you in the line')
+        ('You are next: somebody else is at work', '2 before you in the queue')
     """
     if place == 1:
         return "You are next: somebody else is at work"
-    return f"{place - 1} before you in the line"
+    return f"{place - 1} before you in the queue"
 
 
 def without_name(error: HitcoreError) -> HitcoreError:

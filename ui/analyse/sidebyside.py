@@ -52,18 +52,18 @@ def verdict(one: Place, two: Place, names: tuple[str, str]) -> str:
         >>> a = Place("m", "M", False, 0.9, 0.8, 0.95, None, 1.0, True, "")
         >>> b = Place("m", "M", False, 0.4, 0.2, 0.6, None, 0.5, True, "")
         >>> verdict(a, b, ("A", "B"))
-        'A stands above B by more than their intervals.'
+        'A ranks above B by more than their intervals.'
         >>> verdict(b, b, ("A", "B"))
-        'Their intervals overlap: which stands higher cannot be told.'
+        'Their intervals overlap: the comparison is inconclusive.'
     """
     ends = (one.low, one.high, two.low, two.high)
     if one.percentile is None or two.percentile is None or any(end is None for end in ends):
         return "No percentile for both, so their places cannot be compared."
     if one.low > two.high:  # type: ignore[operator]
-        return f"{names[0]} stands above {names[1]} by more than their intervals."
+        return f"{names[0]} ranks above {names[1]} by more than their intervals."
     if two.low > one.high:  # type: ignore[operator]
-        return f"{names[1]} stands above {names[0]} by more than their intervals."
-    return "Their intervals overlap: which stands higher cannot be told."
+        return f"{names[1]} ranks above {names[0]} by more than their intervals."
+    return "Their intervals overlap: the comparison is inconclusive."
 
 
 def tag_pairs(one: SongReport, two: SongReport, names: tuple[str, str]) -> pd.DataFrame:

@@ -101,7 +101,7 @@ def work_words(progress: Progress) -> str:
         >>> work_words(Progress(11, 100, "k", "Miedo", "Scoring", 0.8, 0, 0, 130.0))
         'Song 12 of 100, Miedo: scoring. 2 min left'
         >>> work_words(Progress(0, 1, "k", "Miedo", "", 0.0, 3, 1, None))
-        'Song 1 of 1, Miedo: 2 before you in the line'
+        'Song 1 of 1, Miedo: 2 before you in the queue'
     """
     if progress.place:
         stage = reports.place_words(progress.place)

@@ -166,7 +166,7 @@ def finding(results: Results, first: str, second: str, found: dict[str, Tested])
         return f"Row ({first}) is ahead in {', '.join(better)}, behind in {', '.join(worse)}."
     test = found["ndcg"]
     return (
-        f"Rows ({first}) and ({second}) cannot be told apart on these folds, {counted}: their "
+        f"Rows ({first}) and ({second}): inconclusive on these folds, {counted}. Their "
         f"difference in nDCG@10 % may lie anywhere from {signed(test.low, 3)} to "
         f"{signed(test.high, 3)}."
     )

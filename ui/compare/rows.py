@@ -17,7 +17,7 @@ METRIC_NAMES = {
     "kendall": "Kendall's τ@10 %",
     "spearman": "Spearman's ρ@10 %",
 }
-TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairs in order"}
+TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairwise accuracy"}
 """What two rows are compared in: also over all test songs, which is steadier than a short top."""
 METRIC_SIGNS = {"ndcg": "nDCG", "kendall": "τ", "spearman": "ρ"}
 METRIC_WORDS = {

@@ -61,13 +61,13 @@ def show(results: Results, about: dict[str, object], *, key: str) -> None:
         key=f"{key}-rows",
         column_config={
             name: st.column_config.NumberColumn(name, format="%.3f")
-            for name in ("nDCG@10 %", "Pairs in order")
+            for name in ("nDCG@10 %", "Pairwise accuracy")
         },
     )
     st.caption(
-        "Means over the folds, on songs that no model of the fold had seen. Pairs in order: share "
-        "of all pairs of test songs ranked rightly; 0.5 is chance. Chosen: what won on the "
-        "validation songs, and in how many folds."
+        "Means over the folds, on songs that no model of the fold had seen. Pairwise accuracy: the "
+        "share of all pairs of test songs that are ranked rightly; 0.5 is chance. Chosen: what won "
+        "on the validation songs, and in how many folds."
     )
     how_they_learned(results, key=key)
     with st.expander(f"Every run: {len(results.metrics)} of them, keyed by their configuration"):
@@ -132,7 +132,7 @@ def by_row(results: Results) -> pd.DataFrame:
                 "Best epoch (median)": folds["best_epoch"].median(),
                 "Chosen": chosen(folds),
                 "nDCG@10 %": folds["ndcg"].mean(),
-                "Pairs in order": folds["pairwise_accuracy"].mean(),
+                "Pairwise accuracy": folds["pairwise_accuracy"].mean(),
             }
         )
     return pd.DataFrame(lines)

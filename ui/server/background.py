@@ -49,7 +49,7 @@ class Progress:
     fraction: float
     """How far the piece at work is, 0 to 1."""
     place: int
-    """The owner's place in the line of all visitors, from 1; 0 when at work."""
+    """The owner's place in the queue of all visitors, from 1; 0 when at work."""
     n_busy: int
     """How many of other owners are at work, while this one waits."""
     seconds_left: float | None

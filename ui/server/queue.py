@@ -51,7 +51,7 @@ class Turns:
         """Hold a place while the block runs; wait for it first.
 
         Args:
-            on_place: Called with one's place in the line, 1 for the next: when it changes, and
+            on_place: Called with one's place in the queue, 1 for the next: when it changes, and
                 every two seconds. An exception from it (a visitor who left) gives the place in the
                 line back.
         """

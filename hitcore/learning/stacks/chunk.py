@@ -113,7 +113,7 @@ class Chunk:
         """
         self.epoch += 1
         train_loss = self._train(after_step)
-        valid_loss, standing = self._validate()
+        valid_loss, figures = self._validate()
         finite = self._finite()
         going, improved = [], []
         for place, number in enumerate(self.alive):
@@ -121,7 +121,7 @@ class Chunk:
                 self.epoch,
                 train_loss[place],
                 valid_loss[place],
-                standing[place][0] if np.isfinite(standing[place][0]) else float("nan"),
+                figures[place][0] if np.isfinite(figures[place][0]) else float("nan"),
                 self.rate[number],
             )
             if not (finite[place] and np.isfinite([record.train_loss, record.valid_loss]).all()):
@@ -134,7 +134,7 @@ class Chunk:
                 )
                 continue
             self.history[number].append(record)
-            if self._judge(number, record, standing[place]):
+            if self._judge(number, record, figures[place]):
                 improved.append(place)
             if self.epoch - self.best_epoch[number] < self.config.patience:
                 going.append(place)
@@ -144,10 +144,10 @@ class Chunk:
                 self.best[name][numbers] = parameter.detach()[improved]
         self._keep(going)
 
-    def _judge(self, number: int, record: EpochRecord, standing: tuple[float, float]) -> bool:
+    def _judge(self, number: int, record: EpochRecord, figures: tuple[float, float]) -> bool:
         """Whether this epoch is the best yet; slow down if the loss stands still."""
         by_ndcg = self.config.best_by == "ndcg" and not np.isnan(record.valid_ndcg)
-        value = list(standing) if by_ndcg else [-record.valid_loss]
+        value = list(figures) if by_ndcg else [-record.valid_loss]
         best = value > self.best_value[number]
         if best:
             self.best_value[number], self.best_epoch[number] = value, record.epoch
@@ -288,7 +288,7 @@ class Chunk:
                 losses[part] = self._valid_loss(part, scores[part, : len(mine)], mine)
         together = scores.cpu().numpy()
         standings = [
-            self._validation(member).scores_of_valid(mine[: len(songs[group])]).standing()
+            self._validation(member).scores_of_valid(mine[: len(songs[group])]).figures()
             for member, mine, group in zip(self._living(), together, groups, strict=True)
         ]
         return losses.tolist(), standings
