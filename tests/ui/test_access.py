@@ -1,23 +1,15 @@
 """Who may come in is decided by what the provider says, and in doubt against the visitor."""
 
-import asyncio
-import json
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
 from streamlit import config
-from streamlit.auth_util import get_origin_from_redirect_uri
 from streamlit.testing.v1 import AppTest
-from streamlit.web.server.server_util import get_cookie_secret
-from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from ui.server.access import policy, policy_of
-from ui.server.gate import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTH = {"cookie_secret": 32 * "?", "redirect_uri": "http://127.0.0.1:1/oauth2callback"}
@@ -83,23 +75,21 @@ def test_half_a_configuration_lets_nobody_in(secrets: dict[str, Any], fault: str
     assert rules.verdict(BEN) == "refused"
 
 
-@pytest.fixture
-def secrets(tmp_path: Path) -> Iterator[Path]:
-    """A secrets.toml of the test's own; the settings come back as they were."""
-    file = tmp_path / "secrets.toml"
-    before = st.get_option("secrets.files")
-    config.set_option("secrets.files", [str(file)])
-    st.secrets._reset()
-    yield file
-    config.set_option("secrets.files", before)
-    st.secrets._reset()
-
-
 def test_secrets_that_cannot_be_read_let_nobody_in(secrets: Path) -> None:
     assert not policy().required
     secrets.write_text("[auth\n")
     st.secrets._reset()
     assert policy().fault == "secrets.toml cannot be read"
+
+
+def test_headers_that_name_the_visitor_let_nobody_in() -> None:
+    """Streamlit would take them from whoever asks, and they would say more than the cookie."""
+    config.set_option("server.trustedUserHeaders", {"X-User": "email"})
+    try:
+        assert policy().verdict(BEN) == "refused"
+        assert "trustedUserHeaders" in str(policy().fault)
+    finally:
+        config.set_option("server.trustedUserHeaders", {})
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "pages").glob("*.py")), ids=lambda path: path.stem)
@@ -110,55 +100,3 @@ def test_a_page_that_is_run_past_the_door_is_closed_too(secrets: Path, page: Pat
     assert [button.label for button in test.button] == ["Sign in"]
     assert not test.dataframe
     assert [title.value for title in test.title] == ["hitcore"]
-
-
-# --- the gate ------------------------------------------------------------------------------------
-
-
-def status(path: str, cookies: str = "") -> int:
-    """What the gate answers; 299 where it lets a request pass."""
-    answers: list[int] = []
-
-    async def inside(scope: Any, receive: Any, send: Any) -> None:
-        answers.append(299)
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            answers.append(message["status"])
-
-    scope = {"type": "http", "path": path, "headers": [(b"cookie", cookies.encode())]}
-    # On a thread of its own: an open browser keeps its event loop running on the tests' thread.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, Gate(inside)(scope, None, send)).result()  # type: ignore[arg-type]
-    return answers[0]
-
-
-def cookie(secret: str, **claims: Any) -> str:
-    origin = get_origin_from_redirect_uri()
-    content = json.dumps({**BEN, "origin": origin, **claims})
-    name = "_streamlit_user"
-    return f"{name}={create_signed_value(secret, name, content).decode()}"
-
-
-def test_files_pass_the_gate_only_with_a_cookie_that_this_server_signed(secrets: Path) -> None:
-    media = "/media/3f.wav"
-    assert status(media) == 299
-    secrets.write_text(
-        "[auth]\n"
-        + "".join(f'{key} = "{value}"\n' for key, value in AUTH.items())
-        + '[access]\nallow = ["@label.example"]\n'
-    )
-    st.secrets._reset()
-    ours = get_cookie_secret()
-    assert status(media) == 401
-    assert status(media, cookie(ours)) == 299
-    assert status(media, cookie("another server's secret")) == 401
-    assert status(media, cookie(ours, email="eve@evil.example")) == 401
-    assert status(media, cookie(ours, is_logged_in=False)) == 401
-    assert status(media, cookie(ours, origin="http://evil.example")) == 401
-    assert status(media, cookie(ours)[:-3] + "abc") == 401
-    for path in ("/_stcore/upload_file/a/b", "/_stcore/metrics", "/component/x/y", "/media/x",
-                 "/_stcore/agent/mcp", "/_stcore/bidi-components/x"):  # fmt: skip
-        assert status(path) == 401
-    for path in ("/", "/compare", "/static/js/index.js", "/_stcore/health", "/auth/login"):
-        assert status(path) == 299

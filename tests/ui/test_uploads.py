@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hitcore.errors import HitcoreError
+from ui.server.streamlit_private import browser_token
 from ui.server.uploads import UploadStore
-from ui.server.visitors import browser_token
 
 
 def test_an_upload_stands_under_its_hash_and_nowhere_else(tmp_path: Path) -> None:

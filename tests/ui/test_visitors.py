@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
+from streamlit import config
 
 from ui.server.visitors import COOKIE, NUMBER, Visitors
 
@@ -40,7 +41,6 @@ def test_a_browser_gets_its_number_with_its_first_page_and_keeps_it() -> None:
     first = answer()
     for word in ("HttpOnly", "SameSite=Lax", "Path=/", "Max-Age="):
         assert word in first.headers["set-cookie"]
-    assert "Secure" not in first.headers["set-cookie"]
     assert NUMBER.fullmatch(number_of(first))
     assert "set-cookie" not in answer(cookie=f"{COOKIE}={number_of(first)}").headers
 
@@ -54,5 +54,9 @@ def test_a_number_that_is_none_of_ours_is_replaced(value: str) -> None:
     assert NUMBER.fullmatch(number_of(answer(cookie=f"{COOKIE}={value}")))
 
 
-def test_behind_a_secure_front_the_cookie_is_secure() -> None:
-    assert "Secure" in answer(**{"x-forwarded-proto": "https"}).headers["set-cookie"]
+def test_under_a_base_path_the_cookie_goes_to_nothing_else_on_the_host() -> None:
+    config.set_option("server.baseUrlPath", "hits")
+    try:
+        assert "Path=/hits;" in answer().headers["set-cookie"]
+    finally:
+        config.set_option("server.baseUrlPath", "")

@@ -118,6 +118,8 @@ def policy_of(secrets: Mapping[str, Any]) -> Policy:
 
 def policy() -> Policy:
     """The policy of this server, as `secrets.toml` has it now."""
+    if st.get_option("server.trustedUserHeaders"):
+        return _nobody("server.trustedUserHeaders takes a visitor's word for who they are")
     try:
         return policy_of(st.secrets.to_dict())
     except StreamlitSecretNotFoundError:

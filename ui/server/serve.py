@@ -10,13 +10,14 @@ What takes seconds to import is imported while the first visitor is still on the
 
 import gc
 import importlib
+import os
 import sys
 import threading
 from pathlib import Path
 
-from streamlit.runtime.pages_manager import PagesManager
-from streamlit.web import cli
-
+from hitcore.errors import ParameterError
+from ui.server import streamlit_private
+from ui.server.front import PROXIES, check_proxies
 from ui.server.memory import return_to_system
 
 APP = Path(__file__).resolve().parents[2] / "server.py"
@@ -24,11 +25,16 @@ APP = Path(__file__).resolve().parents[2] / "server.py"
 
 def main(options: list[str]) -> None:
     """Serve the app with these options of `streamlit run`; returns when the server ends."""
-    PagesManager.uses_pages_directory = False
+    if PROXIES in os.environ:
+        try:
+            check_proxies(os.environ[PROXIES])
+        except ParameterError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+    streamlit_private.route_pages_by_navigation_alone()
     return_to_system()
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
-    sys.argv = ["streamlit", "run", str(APP), *options]
-    cli.main()
+    streamlit_private.run(["run", str(APP), *options])
 
 
 def _warm_up() -> None:
