@@ -6,6 +6,7 @@ from collections.abc import Callable
 from hitcore.errors import HitcoreError
 from ui.server.background import Background, OnStage, Progress, Task
 from ui.server.queue import Turns
+from ui.server.quotas import HOUR_S, Worked
 
 
 def task(key: str, done: list[str], gate: threading.Event | None = None, n: int = 3) -> Task:
@@ -91,6 +92,56 @@ def test_who_brings_many_delays_others_by_one_song() -> None:
     assert background.wait("many", 20)
     assert background.wait("one", 20)
     assert done.index("one") == 1
+
+
+def test_two_who_flood_and_one_who_does_not_are_served_in_turn() -> None:
+    background, done, gate = Background(Turns(1)), [], threading.Event()
+    for owner in ("a", "b"):
+        first = gate if owner == "a" else None
+        background.submit(owner, [task(f"{owner}{i}", done, first) for i in range(4)])
+        until(lambda owner=owner: bool(_progress(background, owner).key))
+        until(lambda owner=owner: owner == "a" or _progress(background, owner).place == 1)
+    background.submit("c", [task("c0", done)])
+    until(lambda: _progress(background, "c").place == 2)
+    gate.set()
+    for owner in ("a", "b", "c"):
+        assert background.wait(owner, 20)
+    assert done[:3] == ["a0", "b0", "c0"]
+    assert [key for key in done if key[0] == "a"] == ["a0", "a1", "a2", "a3"]
+    rest = [key[0] for key in done[3:]]
+    assert rest == ["a", "b"] * 3 or rest == ["b", "a"] * 3
+
+
+def test_an_owners_line_has_bounded_room_and_what_is_first_has_it() -> None:
+    background, done, gate = Background(Turns(1), max_waiting=3), [], threading.Event()
+    background.submit("me", [task("a", done, gate)])
+    until(lambda: bool(_progress(background).stage))
+    assert background.submit("me", [task(key, done) for key in "bcdef"]) == 2
+    assert background.pending("me") == set("abcd")
+    assert background.submit("me", [task("f", done)], first=True) == 1
+    assert background.pending("me") == set("abcf")
+    assert background.submit("you", [task("g", done)]) == 0  # another's room is another's
+    assert (background.n_waiting("me"), background.n_owners()) == (3, 2)
+    gate.set()
+    assert background.wait("me", 20)
+    assert background.wait("you", 20)
+    assert [key for key in done if key != "g"] == ["a", "f", "b", "c"]
+
+
+def test_an_owner_whose_seconds_are_used_up_is_told_when_it_goes_on() -> None:
+    now = [0.0]
+    turns = Turns(1, Worked(5, clock=lambda: now[0]))
+    background, done = Background(turns), []
+    turns.worked.add("me", 6)
+    background.submit("me", [task("a", done)])
+    background.submit("you", [task("b", done)])
+    assert background.wait("you", 20)
+    until(lambda: _progress(background).place == 1)
+    assert _progress(background).free_in_s == HOUR_S
+    assert done == ["b"]
+    now[0] = HOUR_S
+    assert background.wait("me", 20)
+    assert done == ["b", "a"]
 
 
 def test_a_lone_visitor_is_never_told_to_wait() -> None:

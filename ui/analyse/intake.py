@@ -1,9 +1,12 @@
 """How songs come in: dropped on the page, or one of the demo songs."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from ui.analyse import songs
-from ui.frame.page import error_boundary
+from hitcore.errors import HitcoreError
+from ui.analyse import reports, songs
+from ui.frame.page import show_error
 
 
 def show() -> None:
@@ -24,15 +27,54 @@ def show() -> None:
             tried = st.pills(
                 "Or try a demo song", list(demos), key=f"demo-song-{st.session_state['n-drops']}"
             )
+    _room()
     if not uploads and not tried:
         return
-    brought = []
-    with error_boundary():
-        for upload in uploads:
-            brought.append(songs.bring(upload.name, upload.getvalue()))
-        if tried:
-            brought.append(songs.bring(tried, demos[tried].read_bytes()))
+    brought, refused = [], list[HitcoreError]()
+    given = [(upload.name, upload.getvalue) for upload in uploads]
+    given += [(tried, demos[tried].read_bytes)] if tried else []
+    for name, content in given:
+        try:
+            brought.append(songs.bring(name, content()))
+        except HitcoreError as error:
+            refused.append(error)
+    st.session_state["not-kept"] = refused_words(refused, len(given))
     if brought:
         songs.open_song(brought[0].digest)
-        st.session_state["n-drops"] += 1
-        st.rerun()
+    st.session_state["n-drops"] += 1
+    st.rerun()
+
+
+def _room() -> None:
+    """What was refused last, and a warning where little room is left for this visitor."""
+    not_kept = st.session_state.get("not-kept")
+    if not_kept:
+        show_error(HitcoreError(not_kept))
+        if st.button("Dismiss", key="not-kept-seen"):
+            st.session_state["not-kept"] = None
+            st.rerun()
+    nearly = reports.usage().nearly()
+    if nearly is not None:
+        st.warning(
+            f"You have {nearly}: beyond that this server takes no more. Songs that you remove make "
+            "room at once.",
+            icon=":material/inventory_2:",
+        )
+
+
+def refused_words(refused: Sequence[HitcoreError], n_given: int) -> str | None:
+    """Why some of the songs were not kept, on one line; None where all were.
+
+    Example:
+        >>> refused_words([HitcoreError("this song was not kept: no room")], 1)
+        'this song was not kept: no room'
+        >>> refused_words(2 * [HitcoreError("this song was not kept: no room")], 3)
+        '2 of 3 songs were not kept. The first: this song was not kept: no room'
+    """
+    if not refused:
+        return None
+    if n_given == 1:
+        return str(refused[0])
+    n = len(refused)
+    were = "songs were" if n > 1 else "songs was"
+    return f"{n:,} of {n_given:,} {were} not kept. The first: {refused[0]}"

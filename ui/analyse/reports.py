@@ -22,6 +22,7 @@ from ui.frame.ensembles import model_of
 from ui.server.background import Background, OnStage, Task
 from ui.server.library import Entry, Library
 from ui.server.queue import machine_turns
+from ui.server.quotas import Usage
 from ui.server.visitors import current_owner
 
 MAX_REPORTS = 256
@@ -62,19 +63,34 @@ class Latest(Generic[Value]):
 @st.cache_resource(show_spinner=False)
 def reports() -> Latest[SongReport]:
     """The reports of this server."""
-    return Latest(MAX_REPORTS)
+    return _forgetting(Latest(MAX_REPORTS))
 
 
 @st.cache_resource(show_spinner=False)
 def views() -> Latest[object]:
     """What visitors asked for beside the reports: clips, taggrams, the evidence of every method."""
-    return Latest(MAX_VIEWS)
+    return _forgetting(Latest(MAX_VIEWS))
+
+
+def _forgetting(latest: Latest[Value]) -> Latest[Value]:
+    """The same, which from now on drops what was made of songs whose time is over."""
+    library().on_gone.append(latest.forget)
+    return latest
 
 
 @st.cache_resource(show_spinner=False)
 def background() -> Background:
     """The work of this server that goes on without its visitors."""
-    return Background(machine_turns())
+    return Background(machine_turns(), library().quota.waiting)
+
+
+def usage() -> Usage:
+    """What the visitor has of this server, and of how much."""
+    owner = current_owner()
+    n_songs, megabytes = library().taken(owner)
+    worked_s = machine_turns().worked.seconds(owner)
+    n_waiting = background().n_waiting(owner)
+    return Usage(n_songs, megabytes, n_waiting, worked_s, library().quota)
 
 
 # --- one song ------------------------------------------------------------------------------------
@@ -145,10 +161,19 @@ def view_of(song: Brought, key: Hashable, make: Callable[[OnStage], Value]) -> V
 
 
 def in_turn(make: Callable[[OnStage], Value]) -> Value:
-    """Heavy work under a bar that names its stages, or the visitor's place in the queue."""
+    """Heavy work under a bar that names its stages, or the visitor's place in the queue.
+
+    Raises:
+        QuotaError: the visitor's seconds of work within an hour are used up.
+        HitcoreError: as `make` does.
+    """
     bar = st.progress(0.0, text="Starting")
     try:
-        with machine_turns().wait(lambda place: bar.progress(0.0, text=place_words(place))):
+        with machine_turns().wait(
+            current_owner(),
+            lambda place: bar.progress(0.0, text=place_words(place)),
+            patient=False,
+        ):
             return make(lambda stage, done: bar.progress(done, text=stage))
     finally:
         bar.empty()
@@ -174,13 +199,17 @@ def without_name(error: HitcoreError) -> HitcoreError:
 # --- all songs of a visitor ----------------------------------------------------------------------
 
 
-def want_all(first: str | None = None) -> None:
-    """Have every song of the visitor analysed that has no report yet, the one in view first."""
+def want_all(first: str | None = None) -> int:
+    """Have every song of the visitor analysed that has no report yet, the one in view first.
+
+    Returns:
+        How many found no room in the visitor's line, and are taken on by a later look.
+    """
     owner = current_owner()
     installed = default_models()[0]
     wanted = [entry for entry in library().songs(owner) if is_wanted(entry, installed)]
     background().submit(owner, [_task(owner, e) for e in wanted if e.digest == first], first=True)
-    background().submit(owner, [_task(owner, entry) for entry in wanted])
+    return background().submit(owner, [_task(owner, entry) for entry in wanted])
 
 
 def is_wanted(entry: Entry, installed: list[str]) -> bool:

@@ -21,6 +21,7 @@ from hitcore.errors import HitcoreError
 from hitcore.files import ASSETS
 from hitcore.highlights import METHODS
 from ui.server.library import Entry, Library
+from ui.server.quotas import quota
 from ui.server.uploads import UploadStore, keep_hours
 from ui.server.visitors import current_owner
 
@@ -69,9 +70,9 @@ def library() -> Library:
     """The songs of everybody on this server, in the user's cache folder; swept from now on."""
     from hitcore.weights import cache_folder
 
-    store = UploadStore(cache_folder() / "uploads", keep_hours())
-    store.sweep_forever()
-    return Library(store)
+    books = Library(UploadStore(cache_folder() / "uploads", keep_hours()), quota())
+    books.sweep_forever()
+    return books
 
 
 def brought() -> list[Brought]:

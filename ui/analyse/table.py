@@ -19,6 +19,8 @@ from ui.frame import page
 from ui.frame.page import clock, plain
 from ui.server.background import Progress
 from ui.server.library import Entry
+from ui.server.queue import used_up_words
+from ui.server.quotas import minutes
 from ui.server.uploads import keep_hours
 from ui.server.visitors import current_owner
 
@@ -32,7 +34,9 @@ ROW_PX = 36
 def show(in_view: Brought | None) -> list[Brought]:
     """The list, with the song in view marked; the songs that are ticked."""
     owner = current_owner()
-    reports.want_all(None if in_view is None else in_view.digest)
+    n_outside = reports.want_all(None if in_view is None else in_view.digest)
+    if n_outside:
+        st.info(outside_words(n_outside, songs.library().quota.waiting), icon=":material/pending:")
     at_work = reports.background().progress(owner)
     waits = in_view is not None and in_view.digest in reports.background().pending(owner)
     if at_work is None:
@@ -72,6 +76,7 @@ def _body(in_view: Brought | None, was_at_work: Progress | None, *, waits: bool)
     st.session_state["ticked"] = songs_ticked
     _player()
     _actions(entries, ticked)
+    st.caption(reports.usage().words())
     st.caption(
         f"Click a name to open it, a time to hear its highlight; tick two to compare them. Kept on "
         f"this server for {keep_hours():g} h after you last opened them, for you alone."
@@ -103,19 +108,31 @@ def work_words(progress: Progress) -> str:
         >>> work_words(Progress(0, 1, "k", "Miedo", "", 0.0, 3, 1, None))
         'Song 1 of 1, Miedo: 2 before you in the queue'
     """
-    if progress.place:
+    if progress.free_in_s:
+        stage = used_up_words(progress.free_in_s)
+    elif progress.place:
         stage = reports.place_words(progress.place)
         stage = stage[0].lower() + stage[1:]
     else:
         stage = (progress.stage or "Starting").lower()
     words = f"Song {progress.n_done + 1} of {progress.n_total}, {progress.title}: {stage}"
     if progress.seconds_left is not None and progress.n_total > 1:
-        words += f". {_time_left(progress.seconds_left)} left"
+        words += f". {minutes(progress.seconds_left)} left"
     return words
 
 
-def _time_left(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+def outside_words(n_outside: int, room: int) -> str:
+    """What is said where an owner's line is full.
+
+    Example:
+        >>> outside_words(20, 100)[:62]
+        'Your line is full with 100 songs. 20 more are kept and join it'
+    """
+    verb = "are kept and join" if n_outside > 1 else "is kept and joins"
+    return (
+        f"Your line is full with {room:,} songs. {n_outside:,} more {verb} it when these are done "
+        "and this page is open."
+    )
 
 
 def _go_on(left_out: list[Entry]) -> None:
@@ -217,7 +234,7 @@ def _state(entry: Entry, *, waits: bool) -> str:
         return "cannot be analysed"
     if waits:
         return "waits"
-    return "left out" if entry.paused else "no model installed"
+    return "left out" if entry.paused else "waits for room in the line"
 
 
 def _label(name: str) -> str:

@@ -3,15 +3,16 @@
 A thread for each owner takes their songs in order and waits for a turn at the machine before each
 one (see `ui.server.queue`), so that who brought a hundred delays nobody by more than one. Closing
 the tab changes nothing. Cancelling ends the song at work at its next stage and keeps what is done.
+An owner has a bounded number of songs in line; what does not fit is left to its page to offer anew.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hitcore.errors import HitcoreError
+from ui.server import log
 from ui.server.queue import Turns
 
 OnStage = Callable[[str, float], None]
@@ -54,6 +55,8 @@ class Progress:
     """How many of other owners are at work, while this one waits."""
     seconds_left: float | None
     """Until all is done, as the pieces so far went; None before the first."""
+    free_in_s: float = 0.0
+    """In how many seconds the owner may have work again, where theirs is used up."""
 
 
 class _Cancelled(Exception):
@@ -79,24 +82,29 @@ class Background:
         >>> background, done = Background(Turns(1)), []
         >>> task = Task("a", "A", lambda say: done.append("a"), print)
         >>> background.submit("me", [task])
+        0
         >>> background.wait("me")
         True
         >>> done, background.progress("me")
         (['a'], None)
     """
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, max_waiting: int | None = None) -> None:
         self._turns = turns
+        self._max_waiting = max_waiting
         self._owners: dict[str, _Owner] = {}
         self._changed = threading.Condition()
 
-    def submit(self, owner: str, tasks: Sequence[Task], *, first: bool = False) -> None:
-        """Take on what is not at work or waiting already.
+    def submit(self, owner: str, tasks: Sequence[Task], *, first: bool = False) -> int:
+        """Take on what is not at work or waiting already, as far as the owner's line has room.
 
         Args:
             owner: Whose work it is.
             tasks: What to do, in this order.
             first: Whether it comes before what waits.
+
+        Returns:
+            How many found no room: what comes first pushes out what comes last.
         """
         with self._changed:
             mine = self._owners.get(owner)
@@ -107,13 +115,16 @@ class Background:
                 new += [task for task in mine.waiting if task.key in wanted]
                 mine.waiting = [task for task in mine.waiting if task.key not in wanted]
             if not new:
-                return
+                return 0
             if mine is None:
                 mine = self._owners[owner] = _Owner()
                 threading.Thread(
                     target=self._work, args=(owner, mine), name="songs", daemon=True
                 ).start()
             mine.waiting[:] = [*new, *mine.waiting] if first else [*mine.waiting, *new]
+            without_room = mine.waiting[self._max_waiting :] if self._max_waiting else []
+            del mine.waiting[len(mine.waiting) - len(without_room) :]
+            return len(without_room)
 
     def progress(self, owner: str) -> Progress | None:
         """How far an owner's work is; None where there is nothing to do."""
@@ -130,12 +141,23 @@ class Background:
             return Progress(
                 mine.n_done, mine.n_done + n_left, task.key, task.title, mine.stage, mine.fraction,
                 mine.place, self._turns.n_busy if mine.place else 0, left,
+                self._turns.worked.free_in_s(owner) if mine.place else 0.0,
             )  # fmt: skip
 
     def pending(self, owner: str) -> set[str]:
         """The keys of what is at work and waiting."""
         with self._changed:
             return _keys(self._owners.get(owner))
+
+    def n_waiting(self, owner: str | None = None) -> int:
+        """How many pieces of an owner's wait, of everybody's where none is named."""
+        with self._changed:
+            owners = self._owners.values() if owner is None else [self._owners.get(owner)]
+            return sum(len(mine.waiting) for mine in owners if mine is not None)
+
+    def n_owners(self) -> int:
+        """How many owners have work here."""
+        return len(self._owners)
 
     def drop(self, owner: str, keys: set[str]) -> None:
         """Do not do these, if they wait; end one that is at work at its next stage."""
@@ -170,11 +192,11 @@ class Background:
                     return
                 mine.task, mine.cancelled = mine.waiting.pop(0), False
                 mine.stage, mine.fraction = "", 0.0
-            self._do(mine, mine.task)
+            self._do(owner, mine, mine.task)
             with self._changed:
                 mine.task, mine.n_done = None, mine.n_done + 1
 
-    def _do(self, mine: _Owner, task: Task) -> None:
+    def _do(self, owner: str, mine: _Owner, task: Task) -> None:
         def say(stage: str, fraction: float) -> None:
             if mine.cancelled:
                 raise _Cancelled
@@ -186,18 +208,21 @@ class Background:
             mine.place = place
 
         try:
-            with self._turns.wait(say_place):
+            with self._turns.wait(owner, say_place):
                 mine.place = 0
+                started = time.monotonic()
                 say("Starting", 0.0)
                 task.work(say)
+                log.event("song done", seconds=time.monotonic() - started)
         except _Cancelled:
-            return
+            log.event("song cancelled")
         except HitcoreError as error:
+            log.event("song refused", kind=type(error).__name__)
             task.on_fault(error)
         except Exception as error:  # a bug of ours must not end what waits behind it
+            log.fault("song failed", error)
             fault = f"a fault of the app itself ({type(error).__name__}): its log has the details"
             task.on_fault(HitcoreError(fault))
-            logging.getLogger(__name__).exception("while at work on a song")
         finally:
             mine.place = 0
 

@@ -11,18 +11,25 @@ Sharing is an act: `share` makes a secret word, whoever has the link with it may
 import json
 import secrets
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from hitcore.errors import HitcoreError
+from ui.server import log
+from ui.server.quotas import Quota, QuotaError
 from ui.server.uploads import UploadStore, folder_of
 
 MAX_NAME = 200
 """Letters of a name that are kept."""
+
+SWEEP_S = 600.0
+"""The server looks this often for songs whose time is over, visitors or none."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS songs (
@@ -71,8 +78,13 @@ class Library:
         ([], None)
     """
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, quota: Quota | None = None) -> None:
         self.store = store
+        self.quota = quota or Quota()
+        self.on_gone: list[Callable[[str], None]] = []
+        """Called with the hash of each song that nobody has any more, once its time is over."""
+        self._adding: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._looking = threading.Lock()
         store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._changing() as database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -84,15 +96,21 @@ class Library:
         """Keep a song; one that is there already stays as it is called, and is wanted again.
 
         Raises:
+            QuotaError: this person has as many songs, or as much of the disk, as they may have.
             HitcoreError: the server's disk is full or cannot be written.
         """
-        digest = self.store.put(owner, content)
-        with self._changing() as database:
-            database.execute(
-                "INSERT INTO songs (owner, digest, name, added) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET paused = 0, fault = NULL",
-                (folder_of(owner), digest, _plain_name(name), time.time()),
-            )
+        with self._lock_of(
+            folder_of(owner)
+        ):  # two windows of one person must not both take the last place
+            self._check_room(owner, content)
+            digest = self.store.put(owner, content)
+            with self._changing() as database:
+                database.execute(
+                    "INSERT INTO songs (owner, digest, name, added) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET paused = 0, fault = NULL",
+                    (folder_of(owner), digest, _plain_name(name), time.time()),
+                )
+        log.event("song kept", megabytes=len(content) / 1e6)
         found = self.entry(owner, digest)
         assert found is not None, "it was added a moment ago"
         return found
@@ -101,8 +119,7 @@ class Library:
         """Everything that a person has here, the first brought first."""
         rows = self._rows("WHERE owner = ? ORDER BY added, rowid", folder_of(owner))
         gone = [row for row in rows if self.store.get(owner, row.digest, used=False) is None]
-        if gone:
-            self.remove(owner, [row.digest for row in gone])
+        self._forget_gone([(folder_of(owner), row.digest) for row in gone])
         return [row for row in rows if row not in gone]
 
     def entry(self, owner: str, digest: str) -> Entry | None:
@@ -112,6 +129,10 @@ class Library:
         return next(
             iter(self._rows("WHERE owner = ? AND digest = ?", folder_of(owner), digest)), None
         )
+
+    def taken(self, owner: str) -> tuple[int, float]:
+        """How many songs a person has, and the megabytes of these and their reports."""
+        return self.store.taken(owner)
 
     def is_held(self, digest: str) -> bool:
         """Whether anybody has this song."""
@@ -137,10 +158,33 @@ class Library:
         """Delete songs with all that was derived from them, and end their sharing."""
         for digest in digests:
             self.store.remove(owner, digest)
-        keys = [(folder_of(owner), digest) for digest in digests]
+        log.event("songs removed", songs=len(digests))
+        self._forget([(folder_of(owner), digest) for digest in digests])
+
+    def sweep(self) -> int:
+        """Delete songs whose time is over with all that was derived; the number deleted."""
+        deleted = self.store.sweep()
         with self._changing() as database:
-            database.executemany("DELETE FROM songs WHERE owner = ? AND digest = ?", keys)
-            database.executemany("DELETE FROM shares WHERE owner = ? AND digest = ?", keys)
+            rows = database.execute("SELECT owner, digest FROM songs").fetchall()
+        gone = [row for row in rows if not (self.store.root / row[0] / row[1]).exists()]
+        self._forget_gone(gone)
+        for digest in {digest for _, digest in gone if not self.is_held(digest)}:
+            for forget in self.on_gone:
+                forget(digest)
+        return deleted
+
+    def sweep_forever(self) -> None:
+        """Sweep every `SWEEP_S` seconds, in a thread that ends with the server."""
+
+        def work() -> None:
+            while True:
+                time.sleep(SWEEP_S)
+                try:
+                    log.event("swept", songs=self.sweep())
+                except (HitcoreError, OSError) as error:  # it may go better in ten minutes
+                    log.fault("sweeping", error)
+
+        threading.Thread(target=work, name="uploads", daemon=True).start()
 
     # --- what is found out -----------------------------------------------------------------------
 
@@ -205,6 +249,41 @@ class Library:
 
     # --- inside ----------------------------------------------------------------------------------
 
+    def _forget(self, keys: list[tuple[str, str]]) -> None:
+        with self._changing() as database:
+            database.executemany("DELETE FROM songs WHERE owner = ? AND digest = ?", keys)
+            database.executemany("DELETE FROM shares WHERE owner = ? AND digest = ?", keys)
+
+    def _forget_gone(self, keys: list[tuple[str, str]]) -> None:
+        """Take songs off the list whose uploads are gone, unless they were just brought again."""
+        for folder, digest in keys:
+            with self._lock_of(folder):
+                if not (self.store.root / folder / digest).exists():
+                    self._forget([(folder, digest)])
+
+    def _check_room(self, owner: str, content: bytes) -> None:
+        """Refuse what one person may not have as well; what is here already takes nothing."""
+        if self.store.has(owner, content):
+            return
+        n_songs, megabytes = self.taken(owner)
+        if n_songs >= self.quota.songs:
+            log.event("quota met", of="songs")
+            raise QuotaError(
+                f"this song was not kept: you have {n_songs:,} of {self.quota.songs:,} songs here. "
+                "Remove some, or come back when their time is over"
+            )
+        if megabytes + len(content) / 1e6 > self.quota.megabytes:
+            log.event("quota met", of="megabytes")
+            raise QuotaError(
+                f"this song of {len(content) / 1e6:,.1f} MB was not kept: your songs take "
+                f"{megabytes:,.1f} of {self.quota.megabytes:,.0f} MB. Remove some, or come back "
+                "when their time is over"
+            )
+
+    def _lock_of(self, folder: str) -> threading.Lock:
+        with self._looking:
+            return self._adding.setdefault(folder, threading.Lock())
+
     def _rows(self, condition: str, *values: object) -> list[Entry]:
         with self._changing() as database:
             rows = database.execute(  # conditions and columns are words of this file
@@ -233,6 +312,7 @@ class Library:
         try:
             database = sqlite3.connect(self.store.root / "library.sqlite", timeout=20)
             try:
+                database.execute("PRAGMA secure_delete=ON")  # names do not stay in free pages
                 with database:
                     yield database
             finally:

@@ -5,10 +5,10 @@ owner (see `ui.server.visitors`) and deleted, with all that was derived from it,
 its last use.
 """
 
+import contextlib
 import hashlib
 import os
 import re
-import threading
 import time
 from pathlib import Path
 
@@ -17,9 +17,6 @@ from hitcore.files import write_atomic
 
 KEEP_HOURS = 24.0
 """Uploads are deleted this many hours after they were last used, unless the operator says."""
-
-SWEEP_S = 600.0
-"""The server looks this often for uploads whose time is over, visitors or none."""
 
 HASH = re.compile(r"[0-9a-f]{64}")
 REPORT = ".report"
@@ -79,6 +76,28 @@ class UploadStore:
         there = _used_now(path) if used else True
         return path if there else None
 
+    def has(self, owner: str, content: bytes) -> bool:
+        """Whether this owner has brought this content already."""
+        return self.get(owner, hashlib.sha256(content).hexdigest(), used=False) is not None
+
+    def taken(self, owner: str) -> tuple[int, float]:
+        """How many uploads an owner has, and the megabytes of these and their reports.
+
+        Example:
+            >>> import tempfile
+            >>> store = UploadStore(Path(tempfile.mkdtemp()))
+            >>> _ = store.put("me", bytes(500_000))
+            >>> store.taken("me"), store.taken("you")
+            ((1, 0.5), (0, 0.0))
+        """
+        n_uploads, n_bytes = 0, 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root / folder_of(owner)) as f:
+            for file in f:
+                with contextlib.suppress(FileNotFoundError):  # removed in the meantime
+                    n_bytes += file.stat().st_size
+                    n_uploads += bool(HASH.fullmatch(file.name))
+        return n_uploads, n_bytes / 1e6
+
     def kept_until(self, owner: str, digest: str) -> float | None:
         """When the time of an upload is over, in seconds since 1970; None where there is none."""
         path = self.get(owner, digest, used=False)
@@ -135,16 +154,6 @@ class UploadStore:
             except FileNotFoundError:  # another visitor's sweep was first
                 continue
         return deleted
-
-    def sweep_forever(self) -> None:
-        """Sweep every `SWEEP_S` seconds, in a thread that ends with the server."""
-
-        def work() -> None:
-            while True:
-                time.sleep(SWEEP_S)
-                self.sweep()
-
-        threading.Thread(target=work, name="uploads", daemon=True).start()
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
