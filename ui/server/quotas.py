@@ -123,7 +123,7 @@ class Worked:
         """How many seconds of work an owner had within the last hour."""
         with self._lock:
             self._forget_old()
-            return sum(seconds for _, seconds in self._pieces.get(owner, ()))
+            return sum((seconds for _, seconds in self._pieces.get(owner, ())), 0.0)
 
     def free_in_s(self, owner: str) -> float:
         """In how many seconds an owner may have work again; 0 for now."""
