@@ -11,6 +11,8 @@ from studies import ASSETS, ROOT, SEEDS, write_text
 from hitcore.catalogue.workspace import Workspace
 from hitcore.evaluation.intervals import holm, mean_interval, paired_test
 from hitcore.experiments import VARIANTS, Results, load_results
+from hitcore.experiments.figures import Figures
+from hitcore.experiments.verdicts import judge, too_small
 
 DOC = ROOT / "docs" / "real-studies.md"
 BY_HAND = "<!-- by hand -->"
@@ -93,12 +95,38 @@ def section(name: str, kinds: tuple[str, ...]) -> list[str]:
             "",
             *table(results),
             "",
-            "Comparisons in the share of pairs of test songs put in order, corrected together:",
+            *claims(results),
+            "Exploratory comparisons in the share of pairs of test songs put in order, corrected "
+            "together:",
             "",
             *comparisons(results, pairs),
             "",
         ]
     return lines
+
+
+def claims(results: Results) -> list[str]:
+    """The paper's claims that these rows can test, judged as on Compare and Samplers."""
+    figures = Figures.of(results)
+    found = judge(figures)
+    if not found:
+        return []
+    lines = [
+        too_small(figures)
+        or "The paper's claims, decided by Kendall's τ@10 % and corrected "
+        "together (docs/verdicts.md):",
+        "",
+        "| claim | difference | corrected interval | p (Holm) | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for each in found:
+        low, high = each.interval()
+        why = f" ({each.why})" if each.why and not too_small(figures) else ""
+        lines.append(
+            f"| {each.claim.words} | {each.decides.difference:+.3f} | {low:+.3f} to {high:+.3f} | "
+            f"{each.p_holm:.3f} | {each.word}{why} |"
+        )
+    return [*lines, ""]
 
 
 def write() -> None:

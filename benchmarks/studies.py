@@ -24,6 +24,7 @@ from hitcore.experiments import ExperimentConfig, ExperimentProgress, Results, r
 from hitcore.experiments.export import about_results
 from hitcore.experiments.results import export_results
 from hitcore.files import replacing
+from hitcore.learning.pairs import mean_hit_score
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets" / "results"
@@ -155,6 +156,7 @@ def ship(
         "catalogue": name,
         "repetitions": repetitions,
         "attributes": attributes,
+        "above_mean": int((catalogue.hit_scores > mean_hit_score(catalogue.hit_scores)).sum()),
         "truth": "rank among the study's songs, 0 to 1; the metrics were measured on the figures "
         "themselves, which do not ship",
     }
@@ -197,10 +199,9 @@ def _clean(
     table = table.assign(song_id=song_ids, y_true=song_ids.map(rank_of), y_score=scores)
     history = result.history
     kept = [name for name in ("row", "fold", "run_id", "epoch", "train_loss", "valid_loss",
-                              "valid_ndcg") if name in history]  # fmt: skip
-    history = history[kept].astype(
-        {name: np.float32 for name in kept if name not in ("row", "fold", "run_id", "epoch")}
-    )
+                              "valid_ndcg", "kept") if name in history]  # fmt: skip
+    losses = ("train_loss", "valid_loss", "valid_ndcg")
+    history = history[kept].astype({name: np.float32 for name in kept if name in losses})
     return Results(metrics, table, history)
 
 

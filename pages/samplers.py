@@ -2,32 +2,40 @@
 
 import streamlit as st
 
-from ui.frame import charts, loaders, page
+from ui.frame import charts, page, resultsets
+from ui.samplers import learning, scales
 from ui.samplers import pairs as samplers
 
-catalogue, results = loaders.catalogue(), loaders.results()
 page.header(
     "Samplers",
     "A Siamese network learns by comparing songs two at a time. Which two makes the difference.",
-    *loaders.strip(),
 )
-
-if catalogue.empty:
-    page.empty_state("No catalogue yet: make one with `hitcore demo create`, or bring your own.")
-    st.stop()
+strip = st.empty()
 
 with page.error_boundary():
+    chosen = resultsets.choose_catalogue()
+    catalogue = chosen.songs()
+    strip.caption(page.plain(" · ".join(chosen.strip())))
+    if catalogue.empty:
+        page.empty_state(
+            "No catalogue yet: make one with `hitcore demo create`, or bring your own."
+        )
+        st.stop()
+    truth = scales.truth_of(chosen)
+    if chosen.is_study:
+        st.caption(page.plain(str(chosen.about()["about"])))
     songs = samplers.scored(catalogue)
     scores = songs["hit_score"].to_numpy(float)
     headline = st.container()
-    threshold = samplers.choose_threshold(scores)
-    st.caption(samplers.threshold_words(scores, threshold))
+    mean = samplers.mean_threshold(scores, truth.n_above_mean)
+    threshold = samplers.choose_threshold(scores, mean)
+    st.caption(samplers.threshold_words(scores, threshold, mean, truth.scale))
 
     views = []
     columns = st.columns(3, gap="medium")
     for column, name in zip(columns, samplers.RULES, strict=True):
         with column, page.error_boundary():
-            views.append(samplers.view(name, songs, threshold))
+            views.append(samplers.view(name, songs, threshold, truth.scale))
     headline.markdown(samplers.finding(views))
 
     for each in views:
@@ -36,8 +44,8 @@ with page.error_boundary():
             st.markdown(samplers.RULES[each.name])
             charts.figure(
                 samplers.count_words(each),
-                samplers.density_chart(each, threshold, samplers.brightest_of(views)),
-                "Each cell counts pairs of songs by their two hit scores; brighter holds more.",
+                samplers.density_chart(each, samplers.brightest_of(views)),
+                samplers.density_caption(each),
                 each.cells,
                 key=f"density-{each.name}",
             )
@@ -48,25 +56,31 @@ with page.error_boundary():
                 samplers.composition_table([each]),
                 key=f"composition-{each.name}",
             )
+    if truth.note:
+        st.caption(page.plain(truth.note))
 
 st.subheader("How the rows learn", anchor="learning")
 with page.error_boundary():
-    features = st.segmented_control(
-        "Features", samplers.FEATURES, default=samplers.FEATURES[0], required=True
-    )
-    rows = samplers.rows_with(features, results.rows)
-    table = samplers.learning_table(results.history, rows)
+    results = chosen.load()
+    options = learning.features_of(results.rows)
+    features = st.segmented_control("Features", options, default=options[0], required=True)
+    rows = learning.rows_with(features, results.rows)
+    table = learning.learning_table(results, rows)
     if table.empty:
-        page.empty_state("No Siamese row has results on these features yet: run it on Experiments.")
+        page.empty_state(learning.no_rows_words(chosen.is_study))
     else:
         charts.figure(
-            samplers.learning_finding(table),
-            samplers.learning_chart(table),
-            "Each line is what would be kept if training stopped there, chosen on the validation "
-            "songs: the mean over all folds, which are the same for every line, and its 95 % "
-            "interval.",
+            learning.learning_finding(table),
+            learning.learning_chart(table),
+            learning.learning_caption(results, rows),
             table,
             key="learning",
         )
-        st.markdown(samplers.test_finding(results))
+        st.markdown("**What the test songs say**")
+        st.table(learning.test_figures(results, rows).set_index("Sampler"), border="horizontal")
+        st.caption(
+            "Mean over the folds with its 95 % interval, on songs that no model of the fold had "
+            "seen; the same figures as on Compare."
+        )
+        st.markdown(learning.test_finding(results))
 st.caption(samplers.FUSION)

@@ -65,3 +65,16 @@ CLAIMS = (
     Claim("Fusing A/B and artist adds little to A/B", (("k", "i"), ("l", "j")), of_no_gain=True),
 )
 """The paper's claims."""
+
+ATTRIBUTE_CLAIMS = (
+    Claim("Ranking beside rating helps (attributes)", (("attr-naive", "attr-rating"),)),
+    Claim("A/B sampling is better than naive (attributes)", (("attr-ab", "attr-naive"),)),
+    Claim("A/B sampling is better than artist (attributes)", (("attr-ab", "attr-artist"),)),
+    Claim(
+        "Fusing A/B and artist adds little to A/B (attributes)",
+        (("attr-ab-artist", "attr-ab"),),
+        of_no_gain=True,
+    ),
+)
+"""The same claims where the tag network takes a catalogue's attributes in place of sound. The paper
+has no such rows, so no power for an effect of its size is told."""

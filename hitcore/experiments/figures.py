@@ -29,6 +29,9 @@ class Figures:
     """Size of a test fold over that of its training set."""
     n_top: int = 150
     """Songs in the top of a test fold, the smallest of all folds."""
+    repetition: NDArray[np.int64] | None = None
+    """Of repeated cross-validation: to which repetition each fold belongs, `(n_folds,)`. Each has
+    a division and seeds of training of its own (Bouckaert and Frank 2004)."""
 
     @classmethod
     def of(cls, results: Results) -> "Figures":
@@ -59,7 +62,10 @@ class Figures:
         known = {"n", "n_train"} <= set(table)
         ratio = float((table["n"] / table["n_train"]).mean()) if known else 1 / 8
         n_top = int(table["k"].min()) if "k" in table else 150
-        return cls(values, ratio, n_top)
+        # Folds of repetitions are numbered on (`fold + n_folds * repetition`).
+        per_division = int(table["n_folds"].iloc[0]) if "n_folds" in table else 0
+        repetition = np.asarray(folds // per_division, np.int64) if per_division else None
+        return cls(values, ratio, n_top, repetition)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -67,9 +73,16 @@ class Figures:
         return tuple(next(iter(self.values.values()), {}))
 
     def n_seeds(self, row: str) -> int:
-        """Seeds with which a row was trained: the fewest of its folds."""
+        """Seeds with which a row was trained: the fewest of its folds, in every repetition.
+
+        A row that lacks folds of a repetition has not been repeated there.
+        """
         known = np.any([~np.isnan(of_rows[row]) for of_rows in self.values.values()], axis=0)
-        return int(known.sum(axis=1).min())
+        seeds = known.sum(axis=1)
+        if self.repetition is None:
+            return int(seeds.min())
+        fewest = [int(seeds[self.repetition == each].min()) for each in np.unique(self.repetition)]
+        return sum(fewest)
 
     def difference(self, metric: str, pairs: tuple[tuple[str, str], ...]) -> Floats:
         """First minus second, the mean over pairs of rows, by fold and seed.

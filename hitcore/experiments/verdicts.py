@@ -35,7 +35,7 @@ from scipy import special, stats
 
 from hitcore.evaluation import metrics
 from hitcore.evaluation.intervals import holm
-from hitcore.experiments.claims import CLAIMS, DECIDES, NO_GAIN, Claim
+from hitcore.experiments.claims import ATTRIBUTE_CLAIMS, CLAIMS, DECIDES, NO_GAIN, Claim
 from hitcore.experiments.figures import EXPLORATORY, Figures
 from hitcore.experiments.results import METRICS
 
@@ -177,7 +177,9 @@ class Verdict:
 
 
 def judge(
-    figures: Figures, claims: Sequence[Claim] = CLAIMS, alpha: float = ALPHA
+    figures: Figures,
+    claims: Sequence[Claim] = (*CLAIMS, *ATTRIBUTE_CLAIMS),
+    alpha: float = ALPHA,
 ) -> tuple[Verdict, ...]:
     """The verdicts on all claims of which some rows are there: one family, corrected by Holm.
 

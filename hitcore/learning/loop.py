@@ -50,6 +50,8 @@ class EpochRecord:
     """nDCG@top of the validation songs; NaN where undefined."""
     learning_rate: float
     """Step size during the epoch."""
+    kept: bool = False
+    """Whether it was the best epoch so far, so that its weights were kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +138,10 @@ def train(
             diverged = True
             break
         ndcg = _ndcg(data, member, score, config)
-        history.append(EpochRecord(epoch, float(np.mean(losses)), valid_loss, ndcg, rate))
         by_ndcg = config.best_by == "ndcg" and not math.isnan(ndcg)
-        if (ndcg if by_ndcg else -valid_loss) > best_value:
+        kept = (ndcg if by_ndcg else -valid_loss) > best_value
+        history.append(EpochRecord(epoch, float(np.mean(losses)), valid_loss, ndcg, rate, kept))
+        if kept:
             best_value, best_epoch = (ndcg if by_ndcg else -valid_loss), epoch
             best = state_of(model)
         if valid_loss < lowest:

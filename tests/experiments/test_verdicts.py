@@ -171,6 +171,26 @@ def test_too_few_seeds_or_songs_get_no_verdict() -> None:
     assert too_small(figures(clear, n_top=10)) == ""
 
 
+def test_repetitions_with_divisions_of_their_own_count_as_seeds() -> None:
+    rng = np.random.default_rng(4)
+    rows = ("attr-naive", "attr-ab")
+    table = pd.DataFrame(
+        {"row": row, "fold": fold, "repeat": 0, "n_folds": 5, "k": 20, "n": 200, "n_train": 600}
+        | dict.fromkeys(METRICS, 0.3 * (row == "attr-ab") + rng.normal(0, 0.01))
+        for row in rows for fold in range(15)
+    )  # fmt: skip
+
+    def verdict(metrics: pd.DataFrame) -> Verdict:
+        found = judge(Figures.of(Results(metrics, pd.DataFrame(), pd.DataFrame())))
+        return next(each for each in found if each.claim.pairs == (("attr-ab", "attr-naive"),))
+
+    assert verdict(table).word == "supported"
+    assert verdict(table.assign(n_folds=15)).why.startswith("trained with one seed")
+    # A row of which a repetition lacks a fold has not been repeated there.
+    lacks = table[(table["row"] == "attr-ab") | (table["fold"] != 12)]
+    assert verdict(lacks).why.startswith("trained with 2 seeds")
+
+
 def test_any_two_rows_are_corrected_for_all_that_could_have_been_looked_at() -> None:
     rng = np.random.default_rng(9)
     values = {row: rng.normal(0, 0.05, (10, 3)) for row in "abcd"}

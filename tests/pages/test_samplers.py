@@ -14,7 +14,9 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, ParameterError
 from hitcore.experiments import METRICS, Results, export_results
 from ui.compare import pair
-from ui.frame import loaders
+from ui.compare import rows as compare
+from ui.frame import loaders, resultsets
+from ui.samplers import learning, scales
 from ui.samplers import pairs as samplers
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "samplers.py"
@@ -76,7 +78,7 @@ def test_the_finding_states_what_was_counted() -> None:
 
 def test_edges_hold_all_scores_and_a_band_for_zero() -> None:
     for scores in ([0.0, 1e-7, 1e-3], [1e-7, 1e-3], [0.0, 0.1], [1e-5, 1.001e-5]):
-        edges = samplers.score_edges(np.array(scores))
+        edges = scales.score_edges(np.array(scores))
         positive = [score for score in scores if score > 0]
         assert (np.diff(edges) > 0).all()
         assert edges[-1] >= max(positive) * (1 - 1e-12)
@@ -91,17 +93,37 @@ def test_learning_curves_show_what_is_chosen_on_the_same_folds_throughout() -> N
         ("j", 0, 1, 0.5, 0.50), ("d", 0, 1, 0.1, 0.90),
     ]  # fmt: skip
     history = pd.DataFrame(lines, columns=["row", "fold", "epoch", "valid_loss", "valid_ndcg"])
-    rows = samplers.rows_with("audio (HL-30) + tag", ["d", "f", "j"])
+    history["run_id"] = history["row"] + history["fold"].astype(str)
+    rows = learning.rows_with("audio (HL-30) + tag", ["d", "f", "j"])
     assert rows == {"naive": "f", "ab": "j"}
-    table = samplers.learning_table(history, rows)
+    metrics = pd.DataFrame({"run_id": ["f0", "f1", "j0"], "best_epoch": [2, 1, 1]})
+    results = Results(metrics, pd.DataFrame(), history)
+    table = learning.learning_table(results, rows)
     naive = table[table["sampler"] == "naive"]
     assert naive["epoch"].tolist() == [1, 2, 3]
     assert naive["mean"].tolist() == pytest.approx([0.15, 0.25, 0.25]), "0.80 is never chosen"
     assert naive["count"].tolist() == [2, 2, 2]
     assert (naive["low"] < naive["mean"]).all()
-    assert "A/B at 0.500" in samplers.learning_finding(table)
-    assert samplers.learning_table(history, {}).empty
-    samplers.learning_chart(table).to_dict()
+    assert "A/B at 0.500" in learning.learning_finding(table)
+    assert learning.learning_table(results, {}).empty
+    learning.learning_chart(table).to_dict()
+    assert "told from the validation loss" in learning.learning_caption(results, rows)
+
+
+def test_learning_curves_end_at_what_the_run_recorded_as_chosen() -> None:
+    history = pd.DataFrame(
+        [("f", 0, "f0", 1, 0.9, 0.10), ("f", 0, "f0", 2, 0.7, 0.30), ("f", 0, "f0", 3, 0.8, 0.20)],
+        columns=["row", "fold", "run_id", "epoch", "valid_loss", "valid_ndcg"],
+    )
+    rows = {"naive": "f"}
+    # Chosen by something else than the loss, which would have kept epoch 2.
+    metrics = pd.DataFrame({"run_id": ["f0"], "best_epoch": [3]})
+    table = learning.learning_table(Results(metrics, pd.DataFrame(), history), rows)
+    assert table["mean"].tolist() == pytest.approx([0.10, 0.30, 0.20])
+    noted = Results(metrics, pd.DataFrame(), history.assign(kept=[True, False, True]))
+    table = learning.learning_table(noted, rows)
+    assert table["mean"].tolist() == pytest.approx([0.10, 0.10, 0.20])
+    assert "told from" not in learning.learning_caption(noted, rows)
 
 
 def test_the_sentence_about_the_samplers_is_that_of_compare() -> None:
@@ -115,18 +137,20 @@ def test_the_sentence_about_the_samplers_is_that_of_compare() -> None:
             for row in "efgij" for fold in range(10) for seed in range(n_seeds)
         )  # fmt: skip
         results = Results(metrics, pd.DataFrame(), pd.DataFrame())
-        said = samplers.test_finding(results)
+        said = learning.test_finding(results)
         assert f"“A/B sampling is better than naive” is {word}" in said
         claims = pair.claims_table(pair.tested(results)[2]).set_index("Claim")
         assert claims.loc["A/B sampling is better than naive", "Verdict"] == word
-    small = Results(metrics.assign(k=5), pd.DataFrame(), pd.DataFrame())
-    assert "has 5 songs, and a verdict needs 10" in samplers.test_finding(small)
+    small = Results(
+        metrics.assign(k=5, run_id=metrics["run_id"] + "k"), pd.DataFrame(), pd.DataFrame()
+    )
+    assert "has 5 songs, and a verdict needs 10" in learning.test_finding(small)
 
 
 def test_charts_are_valid_and_mark_the_threshold(songs: pd.DataFrame) -> None:
     known = samplers.scored(songs)
     views = [samplers.view(name, known, 1e-5) for name in samplers.RULES]
-    spec = samplers.density_chart(views[1], 1e-5, samplers.brightest_of(views)).to_dict()
+    spec = samplers.density_chart(views[1], samplers.brightest_of(views)).to_dict()
     data = next(rows for rows in spec["datasets"].values() if rows[0].keys() == {"at"})
     assert data == [{"at": pytest.approx(10)}]
     assert samplers.composition_chart(views[1]).to_dict()["layer"]
@@ -141,6 +165,35 @@ def test_what_cannot_be_paired_says_so(songs: pd.DataFrame) -> None:
     alone = known.assign(artist_ids=[[str(n)] for n in range(59)])
     with pytest.raises(DataError, match="share an artist"):
         samplers.view("artist", alone, 1e-5)
+
+
+def test_percentiles_make_naive_sampling_even_and_keep_ties_together() -> None:
+    scores = np.concatenate([np.zeros(50), np.linspace(0.51, 1, 50)])
+    label, edges = scales.percentile_bins(scores)
+    assert (label[:50] == 0).all()
+    assert edges[:2].tolist() == [0, 50]
+    assert (np.diff(edges) > 0).all()
+    assert edges[-1] == pytest.approx(100)
+    songs = pd.DataFrame({"hit_score": scores, "artist_ids": [[str(n % 9)] for n in range(100)]})
+    views = {
+        name: samplers.view(name, songs, scores[79], scales.PERCENTILES) for name in samplers.RULES
+    }
+    assert views["naive"].cells["density"].between(0.4, 1.05).all()
+    # Cells on the diagonal hold fewer pairs: no song is compared with itself.
+    apart = views["naive"].cells.query("x != y")
+    assert apart["density"].to_numpy() == pytest.approx(apart["density"].iloc[0])
+    assert views["ab"].at == 80
+    assert (views["ab"].cells.query("x < 75 and y < 75")["pairs"] == 0).all()
+    assert "more often than" in samplers.density_caption(views["ab"])
+
+
+def test_the_threshold_of_ranks_is_where_the_mean_of_the_figures_lies() -> None:
+    ranks = np.array([0.0, 0.0, 0.5, 0.75, 1.0])
+    assert (ranks > samplers.mean_threshold(ranks, 2)).sum() == 2
+    words = samplers.threshold_words(ranks, 0.5, 0.5, scales.PERCENTILES)
+    assert words == (
+        "Threshold at percentile 60 (the mean hit score): 2 of 5 songs are popular (group A)."
+    )
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -221,7 +274,7 @@ def test_page_follows_the_threshold(workspace: Workspace, songs: pd.DataFrame) -
     app = open_page()
     at_mean = words_of(app)
     assert "(the mean hit score)" in at_mean
-    app.slider(key="below").set_value(50).run()
+    app.slider[0].set_value(50).run()
     assert not app.exception
     assert "(chosen here): 29 of 59 songs" in words_of(app)
     assert app.query_params["below"] in ("50", ["50"])
@@ -253,3 +306,28 @@ def test_page_shows_a_method_without_pairs_as_an_error_beside_the_others(
 def test_page_with_equal_scores_says_so(workspace: Workspace, songs: pd.DataFrame) -> None:
     write_catalogue(workspace, songs.assign(hit_score=0.01))
     assert "group A is empty" in open_page().error[0].value
+
+
+@pytest.mark.parametrize("name", ["real-clips", "hot100", "hot100-charted"])
+def test_page_shows_a_study_of_real_songs_by_ranks_and_as_compare_does(name: str) -> None:
+    chosen = resultsets.ResultSet(f"study/{name}", "artist")
+    app = open_page(results=chosen.key)
+    assert not app.error
+    words = words_of(app).replace("\\", "")
+    assert str(chosen.about()["title"]) in words
+    assert str(chosen.about()["about"]) in words
+    assert f"{chosen.about()['above_mean']:,} of {len(chosen.songs()):,} songs" in words
+    assert "do not ship, their ranks do" in words
+    assert "ppm" not in words
+    results = chosen.load()
+    found = learning.rows_with(learning.features_of(results.rows)[0], results.rows)
+    if not found:
+        assert "No Siamese row of this study" in app.info[0].value
+        return
+    shown = learning.test_figures(results, found).set_index("Sampler")
+    cell = compare.cells(results.metrics)[found["ab"], "ndcg"]
+    assert shown.loc["A/B", "nDCG@10 %"].startswith(f"{cell.estimate:.3f} [{cell.low:.3f}")
+    for verdict in pair.tested(results)[2]:
+        if verdict.claim.words.startswith("A/B sampling"):
+            said = f"“{verdict.claim.words}” is {verdict.word}"
+            assert said in words or "a verdict needs" in words

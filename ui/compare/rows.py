@@ -50,14 +50,19 @@ class Cell:
 
 @st.cache_data(show_spinner=False)
 def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
-    """Mean and 95 % interval over the folds of each row and metric."""
+    """Mean and 95 % interval over the folds of each row and metric.
+
+    It is widened for the training songs that folds share.
+    """
     found = {}
+    known = {"n", "n_train"} <= set(metrics)
+    ratio = float((metrics["n"] / metrics["n_train"]).mean()) if known else 1 / 8
     for row in metrics["row"].unique():
         folds = metrics[metrics["row"] == row].groupby("fold")
         for metric in METRICS:
             values = folds[metric].mean().dropna().to_numpy(float)  # over the seeds of a fold
             if len(values) > 1:
-                interval = mean_interval(values)
+                interval = mean_interval(values, ratio)
                 found[row, metric] = Cell(interval.estimate, interval.low, interval.high)
     return found
 

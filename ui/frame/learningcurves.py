@@ -44,16 +44,21 @@ def curves(history: pd.DataFrame, rows: list[str], column: str = "valid_ndcg") -
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def chosen_so_far(history: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
+def chosen_so_far(
+    history: pd.DataFrame, rows: list[str], best_epoch: pd.Series | None = None
+) -> pd.DataFrame:
     """What would be kept if training stopped at an epoch: one line per row and epoch.
 
-    Of each fold (and seed) the validation nDCG@10 % at the epoch that its validation loss has
-    chosen by then, so that the end of a line is what the row's test figures come from. Every line
-    is of the same folds throughout: a fold that has ended stands at what it chose.
+    Of each fold (and seed) the validation nDCG@10 % at the epoch that training had kept by then, so
+    that the end of a line is what the row's test figures come from. Every line is of the same
+    folds throughout: a fold that has ended stands at what it chose.
 
     Args:
         history: As `Results.history`.
         rows: In the order wanted.
+        best_epoch: What each run recorded as chosen in the end, by its run_id. It holds for runs
+            that did not record at each epoch whether it was kept; for epochs before it, theirs is
+            told from the validation loss.
     """
     parts = []
     wanted = history[history["row"].isin(rows)]
@@ -67,9 +72,7 @@ def chosen_so_far(history: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
         repeat = of_row.get("repeat", 0)
         kept = {}
         for key, run in of_row.assign(repeat=repeat).groupby(["fold", "repeat"]):
-            loss = run["valid_loss"].astype(float)
-            better = loss < loss.cummin().shift(fill_value=np.inf)
-            value = run["valid_ndcg"].where(better).ffill()
+            value = run["valid_ndcg"].where(_kept(run, best_epoch)).ffill()
             kept[key] = pd.Series(value.to_numpy(), run["epoch"].to_numpy()).reindex(epochs).ffill()
         folds = pd.DataFrame(kept).T.groupby(level=0).mean()
         for epoch in epochs:
@@ -78,6 +81,24 @@ def chosen_so_far(history: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
             found = astuple(mean_interval(values)) if len(values) > 1 else (one, one, one)
             parts.append((row, epoch, *found, len(values)))
     return pd.DataFrame(parts, columns=COLUMNS)
+
+
+def records_what_was_kept(history: pd.DataFrame, rows: list[str]) -> bool:
+    """Whether every run of these rows recorded at each epoch whether its weights were kept."""
+    of_rows = history[history["row"].isin(rows)]
+    return "kept" in of_rows and bool(of_rows["kept"].notna().all())
+
+
+def _kept(run: pd.DataFrame, best_epoch: pd.Series | None) -> pd.Series:
+    """At which epochs of a run, in order, training kept the weights."""
+    if "kept" in run and run["kept"].notna().all():
+        return run["kept"].astype(bool)
+    loss = run["valid_loss"].astype(float)
+    better = loss < loss.cummin().shift(fill_value=np.inf)
+    last = np.nan if best_epoch is None else best_epoch.get(run["run_id"].iloc[0], np.nan)
+    if not last > 0:
+        return better
+    return (better & (run["epoch"] < last)) | (run["epoch"] == last)
 
 
 def apart(values: list[float], span: float) -> list[float]:

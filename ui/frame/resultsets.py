@@ -65,8 +65,12 @@ class ResultSet:
     def title(self) -> str:
         """As people choose it."""
         if self.is_study:
-            return f"{_study(str(self.workspace))['title']}, {KIND_WORDS[self.kind]}"
+            return f"{self.about()['title']}, {KIND_WORDS[self.kind]}"
         return f"{self.workspace or 'Demo catalogue'}, {KIND_WORDS[self.kind]}"
+
+    def about(self) -> dict[str, object]:
+        """What a study that ships says of itself; empty for other results."""
+        return _study(str(self.workspace)) if self.is_study else {}
 
     def load(self) -> Results:
         """The results.
@@ -91,9 +95,11 @@ class ResultSet:
         """The parts of the slim line under the title that name what is in view."""
         demo = self.workspace is None
         found = self.load()
+        if demo and not found.rows:
+            return loaders.strip()
         name = "demo catalogue (synthetic songs)" if demo else f"workspace {self.workspace}"
         if self.is_study:
-            name = str(_study(str(self.workspace))["title"])
+            name = str(self.about()["title"])
         n_folds = found.metrics["fold"].nunique() if found.rows else 0
         return [
             name,
@@ -119,7 +125,20 @@ def offered() -> list[ResultSet]:
 
 def choose() -> ResultSet | None:
     """The set of results that the visitor wants to see; None where there is none."""
-    sets = {each.key: each for each in offered()}
+    return _choose(offered())
+
+
+def choose_catalogue() -> ResultSet:
+    """The same on a page that needs songs alone: the demo catalogue is there without results."""
+    found = offered()
+    demo = [] if any(each.workspace is None for each in found) else [ResultSet(None, "song")]
+    chosen = _choose([*demo, *found])
+    assert chosen is not None, "the demo catalogue is always among them"
+    return chosen
+
+
+def _choose(found: list[ResultSet]) -> ResultSet | None:
+    sets = {each.key: each for each in found}
     if not sets:
         return None
     keys = list(sets)

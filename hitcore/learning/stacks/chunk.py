@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -133,8 +133,9 @@ class Chunk:
                     self.epoch,
                 )
                 continue
-            self.history[number].append(record)
-            if self._judge(number, record, figures[place]):
+            kept = self._judge(number, record, figures[place])
+            self.history[number].append(replace(record, kept=kept))
+            if kept:
                 improved.append(place)
             if self.epoch - self.best_epoch[number] < self.config.patience:
                 going.append(place)
