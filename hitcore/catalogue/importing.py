@@ -163,10 +163,16 @@ def with_sources(songs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The table with each song's file in `source`, empty where it has none.
 
     Raises:
-        DataError: two sound files have one song's name, or a name that is no text.
+        DataError: two sound files have one song's name, or a name that is no text, or a `source`
+            leads out of the folder.
     """
     if "source" in songs.columns:
         given = songs["source"].fillna("").astype(str)
+        for name in given:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise DataError(
+                    f"source {shown(name)!r}: a path inside the folder of sound files is expected"
+                )
         absent = any(name and not (folder / name).is_file() for name in given)
         others = _composed(folder) if absent else {}
         sources = [

@@ -197,6 +197,18 @@ def numeric(values: "pd.Series[str]") -> NDArray[np.float64]:
     return np.where(np.isfinite(found), found, np.nan)
 
 
+def score_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """Those of the columns that are known as scores by their names.
+
+    Example:
+        >>> score_columns(["song_id", "Popularity", "tempo"])
+        ('Popularity',)
+    """
+    plain = {_plain(name): name for name in reversed(list(columns))}
+    known = [name for names in SCORE_NAMES.values() for name in names]
+    return tuple(plain[name] for name in known if name in plain)
+
+
 # --- inside --------------------------------------------------------------------------------------
 
 

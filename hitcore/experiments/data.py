@@ -1,6 +1,7 @@
 """What the runs of an experiment work on: songs, folds, features, targets."""
 
 import hashlib
+import importlib.util
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,8 +15,14 @@ from hitcore.catalogue.songs import Catalogue, Split
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError
 from hitcore.experiments.plan import ExperimentConfig
-from hitcore.experiments.variants import Variant
-from hitcore.featurestore import FeatureConfig, Features, FeatureStore, MappedFeatures
+from hitcore.experiments.variants import VARIANTS, Variant
+from hitcore.featurestore import (
+    FeatureConfig,
+    Features,
+    FeatureStore,
+    MappedFeatures,
+    given_config,
+)
 from hitcore.featurestore.recipe import GIVEN
 from hitcore.learning import TrainingData
 from hitcore.networks.targets import transform_target
@@ -72,6 +79,45 @@ def songs_of(
     usable = Catalogue(defined.songs[keep])
     folds = usable.folds(config.n_folds, config.fold_kind, config.seed)
     return ExperimentSongs(usable, tuple(folds), len(catalogue) - len(usable))
+
+
+def usable_rows(workspace: Workspace) -> tuple[str, ...]:
+    """The rows that a catalogue can take part in, features not looked at: those can be built.
+
+    Rows of sound need songs with sound or features, rows of attributes a table of them; a rule on
+    artists, genres or dates needs some; LambdaMART needs LightGBM installed; a fusion its parts.
+
+    Raises:
+        DataError: the workspace has no catalogue, or a note of it is damaged.
+    """
+    catalogue = Catalogue.read(workspace.songs, workspace.hit_scores).defined()
+    config = ExperimentConfig().for_workspace(workspace)
+    given = given_config(workspace)
+    try:
+        _silent(catalogue, FeatureStore(workspace, given or FeatureConfig()))
+        sound = True
+    except DataError:
+        sound = False
+    tags = given is None or given.tagger is not None
+    dated = bool(np.isfinite(release_years(catalogue)).any())
+    knows = {
+        "artist-prior": any(catalogue.artist_ids),
+        "genre": bool((catalogue.songs["genre"].fillna("") != "").any()),
+        "release-year": dated,
+        "decade": dated,
+        "lambdamart": importlib.util.find_spec("lightgbm") is not None,
+    }
+
+    def usable(row: Variant) -> bool:
+        if row.fuses:
+            return all(usable(VARIANTS[part]) for part in row.fuses)
+        if row.attributes and not workspace.attributes.exists():
+            return False
+        if config.features_of(row) is not None and not (sound and (tags or not row.tags)):
+            return False
+        return knows.get(row.network, True)
+
+    return tuple(name for name, row in VARIANTS.items() if usable(row))
 
 
 def training_data(

@@ -11,9 +11,11 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import create
 from hitcore.errors import HitcoreError
 from hitcore.experiments import VARIANTS, Ledger, Results
+from hitcore.experiments.data import usable_rows
 from hitcore.experiments.export import export_model
 from hitcore.experiments.verdicts import too_small_before
 from ui.compare import rows as compare
+from ui.experiments import catalogue as own
 from ui.experiments import results as finished
 from ui.experiments.results import duration
 from ui.frame import charts, page, resultsets
@@ -33,6 +35,7 @@ GRID_POINTS = {
     "full": {"tags": 3, "pairs": 9},
 }
 STATES = ["planned", "running", "done", "failed", "cancelled", "interrupted"]
+OWN = "Bring a catalogue of your own"
 POLL_S = 2.0
 USUAL_START_S = 15.0
 
@@ -43,10 +46,15 @@ def choose_workspace() -> Workspace | None:
     if not known:
         _first_workspace()
         return None
+    made = own.made_before()
+    if made in known:
+        st.session_state["workspace"] = made
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     name = left.selectbox("Workspace", known, key="workspace")
     with right.popover("New demo catalogue", icon=":material/add:"):
         _catalogue_form(60)
+    with st.expander(OWN, icon=":material/upload_file:"):
+        own.own_catalogue()
     return workspaces.opened(name)
 
 
@@ -59,6 +67,8 @@ def _first_workspace() -> None:
             "of the experiment comes next."
         )
         _catalogue_form(100)
+    with st.expander(OWN, icon=":material/upload_file:"):
+        own.own_catalogue()
 
 
 def _catalogue_form(n_songs: int) -> None:
@@ -75,7 +85,7 @@ def _catalogue_form(n_songs: int) -> None:
     if st.button("Make the catalogue", key="create-workspace"):
         with page.error_boundary():
             _create(name, n_songs)
-    st.caption("Or bring your own songs, with this command, and load this page again:")
+    st.caption("A catalogue with a log of plays is made with this command; then load this page:")
     mine = shlex.quote(str(workspaces.root() / "mine"))
     st.code(
         f"hitcore workspace create {mine} --plays log.csv --songs songs.csv --audio FOLDER",
@@ -101,11 +111,14 @@ def new_experiment(workspace: Workspace) -> None:
     """The form of a new experiment, its cost estimated before the start."""
     n_songs = workspaces.n_songs(workspace)
     with st.expander("New experiment", icon=":material/add:", expanded=not jobs.jobs(workspace)):
+        usable = list(usable_rows(workspace))
         # Pills, not chips: white on the dark theme's accent would be hard to read.
         rows = st.pills(
-            "Rows", list(VARIANTS), selection_mode="multi", default=["c", "e", "i"], key="new-rows",
-            format_func=lambda row: f"({row}) {VARIANTS[row].title}",
+            "Rows", usable, selection_mode="multi", default=usual_rows(usable),
+            key=f"new-rows-{workspace.path.name}", format_func=finished.name_of,
         )  # fmt: skip
+        if left := len(VARIANTS) - len(usable):
+            st.caption(f"{left} rows are not offered: {why_not(workspace, usable)}.")
         one, two, three, four = st.columns(4)
         folds = one.number_input("Folds", 3, 20, 3, key="new-folds")
         epochs = two.number_input("Epochs at most", 1, 200, 10, key="new-epochs")
@@ -122,6 +135,29 @@ def new_experiment(workspace: Workspace) -> None:
             with page.error_boundary():
                 jobs.start(workspace, Job(name, tuple(rows), int(folds), int(epochs), grid))
                 st.rerun()
+
+
+def usual_rows(usable: list[str]) -> list[str]:
+    """What is chosen at first: rating, naive and A/B pairs, on sound or on attributes."""
+    found = [
+        row for row in ("c", "e", "i", "attr-rating", "attr-naive", "attr-ab") if row in usable
+    ]
+    return found[:3] or usable[:1]
+
+
+def why_not(workspace: Workspace, usable: list[str]) -> str:
+    """What a catalogue lacks, for the rows that it cannot take part in."""
+    lacking = {
+        "no sound": "c" not in usable,
+        "no tags": "c" in usable and "d" not in usable,
+        "no attributes": not workspace.attributes.exists(),
+        "no genres": "genre" not in usable,
+        "no dates of release": "decade" not in usable,
+        "no artists": "artist-prior" not in usable,
+        "LightGBM is not installed": workspace.attributes.exists()
+        and "attr-lambdamart" not in usable,
+    }
+    return ", ".join(words for words, holds in lacking.items() if holds)
 
 
 def cost_s(rows: list[str], n_songs: int, folds: int, epochs: int, grid: str) -> float:
