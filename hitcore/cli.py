@@ -142,6 +142,21 @@ def weights_list(
     _print_weights(weights.status(), as_json)
 
 
+@weights_app.command("card")
+def weights_card(
+    model: Annotated[str, typer.Argument(help="A model by name, or its .safetensors file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """The model card: what a model learned from, how well it does, what not to trust it with."""
+    from hitcore.errors import WeightsError
+    from hitcore.networks.cards import load_card
+
+    card = load_card(model)
+    if card is None:
+        raise WeightsError(f"{model} has no model card: nobody wrote down how far to trust it")
+    print_json(card.to_dict()) if as_json else print(card.as_markdown(), end="")
+
+
 @weights_app.command("verify")
 def weights_verify(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

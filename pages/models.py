@@ -21,3 +21,4 @@ with page.error_boundary():
         "chance), with its 95 % interval. Absent weights leave the rest working."
     )
     table.show(chosen)
+    table.card_of_a_file()

@@ -21,9 +21,11 @@ from hitcore.errors import DataError, ParameterError, UndefinedMetricWarning
 from hitcore.evaluation.domain import Domain
 from hitcore.evaluation.intervals import Interval, bootstrap_interval
 from hitcore.evaluation.percentiles import Reference
+from hitcore.experiments.exportcards import card_of
 from hitcore.experiments.results import Results
 from hitcore.experiments.variants import variant
 from hitcore.featurestore import FeatureConfig, FeatureStore
+from hitcore.networks.cards import ModelCard
 from hitcore.networks.models import HitModel, load_model, save_model
 
 MIN_SONGS = 30
@@ -123,14 +125,19 @@ def export_model(
     results: Results,
     row: str,
     path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    title: str | None = None,
 ) -> ExportedModel:
-    """One model file of all folds of a row, with its out-of-fold scores and what they are worth.
+    """One model file of all folds of a row, with its out-of-fold scores, their worth and its card.
 
     Args:
         workspace: Whose runs.
         results: Of one kind of folds.
         row: A row that trains networks on sound, tags or attributes.
         path: The `.safetensors` file; it appears whole or not at all.
+        name: What the model is called; None: what its file is called.
+        title: What people call it; None: its name and the row's title.
 
     Raises:
         DataError: the row trains nothing, some of its folds have no results or no model, or the
@@ -140,6 +147,7 @@ def export_model(
     target = Path(path).expanduser()
     if target.suffix != ".safetensors":
         raise ParameterError(f"{target.name}: a model's file ends in .safetensors")
+    _check_that_it_trains(row)
     folds = results.folds_of(row)
     n_folds = int(folds["n_folds"].iloc[0])
     if len(folds) < n_folds:
@@ -159,8 +167,8 @@ def export_model(
     )
     catalogue = workspace.path.name
     described: dict[str, object] = {
-        "name": target.stem,
-        "title": f"{target.stem}: {variant(row).title}",
+        "name": name or target.stem,
+        "title": title or f"{target.stem}: {variant(row).title}",
         "trained_on": f"{len(found):,} songs of the catalogue {catalogue}; label: {label}",
         "limits": f"{measured}. It knows songs like those of {catalogue} alone.",
         "label": label,
@@ -168,7 +176,8 @@ def export_model(
         "measured": measured,
         "demo": (workspace.path / "demo.json").exists(),
     }
-    export_ensemble(workspace, results, row, target, described)
+    card = card_of(workspace, results, row, described, rho, _reference(results, row))
+    export_ensemble(workspace, results, row, target, described, card=card)
     return ExportedModel(target, row, n_folds, len(found), rho, kind)
 
 
@@ -182,6 +191,8 @@ def export_ensemble(
     row: str,
     path: str | os.PathLike[str],
     described: Mapping[str, object],
+    *,
+    card: ModelCard | None = None,
 ) -> Path:
     """Write the fold models of one row as one ensemble with its out-of-fold predictions.
 
@@ -191,12 +202,12 @@ def export_ensemble(
         row: A row that trains networks.
         path: The `.safetensors` file; it appears whole or not at all.
         described: Fields of the specification to set, such as `name`, `title` and `trained_on`.
+        card: Its model card, which travels in the file.
 
     Raises:
         DataError: the row has no models, or not of every fold.
     """
-    if not variant(row).trains:
-        raise DataError(f"row {row!r} trains no network, so there is none to export")
+    _check_that_it_trains(row)
     members = []
     for run_id in results.folds_of(row)["run_id"]:
         file = workspace.run_folder(str(run_id)) / "model.safetensors"
@@ -208,8 +219,21 @@ def export_ensemble(
     spec = type(members[0].spec).from_dict(document)
     networks = [member.networks[0] for member in members]
     reference, domain = _reference(results, row), _domain(workspace, results, row, members[0])
-    save_model(path, networks, spec, reference, domain=domain, half_precision=True)  # type: ignore[arg-type]
+    save_model(
+        path,
+        networks,  # type: ignore[arg-type]
+        spec,
+        reference,
+        domain=domain,
+        card=None if card is None else card.to_dict(),
+        half_precision=True,
+    )
     return Path(path)
+
+
+def _check_that_it_trains(row: str) -> None:
+    if not variant(row).trains:
+        raise DataError(f"row {row!r} trains no network, so there is none to export")
 
 
 def _domain(workspace: Workspace, results: Results, row: str, model: HitModel) -> Domain | None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
+from streamlit.testing.v1 import AppTest
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.cli import main
@@ -16,9 +17,11 @@ from hitcore.experiments import ExperimentConfig, Grid, load_results, run_experi
 from hitcore.experiments.export import export_model
 from hitcore.featurestore import create_scored
 from hitcore.learning import TrainConfig
+from hitcore.networks.cards import load_card
 from hitcore.networks.models import load_model
 from hitcore.taggers.names import TAG_NAMES
 
+PAGES = Path(__file__).resolve().parents[2] / "pages"
 CONFIG = ExperimentConfig(
     n_folds=3,
     fold_kind="artist",
@@ -73,6 +76,49 @@ def test_the_reference_is_each_song_by_the_network_that_had_not_learned_from_it(
     assert "popularity" in model.spec.trained_on
     assert model.spec.target_transform is None  # points of popularity are no share of plays
     assert model.spec.highlight == "middle"
+
+
+def test_the_card_travels_in_the_file_and_says_what_was_measured(
+    trained: tuple[Workspace, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workspace, _ = trained
+    results = load_results(workspace)
+    made = export_model(workspace, results, "tags", tmp_path / "mine.safetensors")
+    moved = tmp_path / "given to a colleague.safetensors"
+    made.path.rename(moved)
+    card = load_card(moved)
+    assert card is not None
+    figures = {figure.name: figure for figure in card.evaluation}
+    rho = figures["Spearman's ρ, all songs"]
+    assert (rho.value, rho.n) == (pytest.approx(made.spearman.estimate, abs=1e-4), 40)
+    folds = results.folds_of("tags")
+    assert figures["nDCG at the top 10 %, mean of 3 folds"].value == pytest.approx(
+        folds["ndcg"].mean(), abs=1e-4
+    )
+    assert "40 songs of the catalogue w" in card.training_data
+    assert "tags: musicnn-mtt" in card.training_data.lower()
+    assert "its popularity" in card.label
+    assert "at most 4 epochs" in card.training_procedure
+    assert "folds that share no artist" in card.evaluation_data
+    monkeypatch.setattr("sys.argv", ["hitcore", "weights", "card", str(moved)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert capsys.readouterr().out == card.as_markdown()
+    monkeypatch.setattr("sys.argv", ["hitcore", "weights", "card", str(tmp_path / "no")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    app = AppTest.from_file(str(PAGES / "models.py"), default_timeout=120).run()
+    app.file_uploader(key="model-file").upload(moved.name, moved.read_bytes()).run()
+    assert not app.exception
+    words = " ".join(each.value for each in app.markdown).replace("\\", "")
+    assert "40 songs of the catalogue w" in words
+    app.file_uploader(key="model-file").upload(moved.name, b"no model").run()
+    assert app.error
 
 
 def test_what_cannot_be_exported_is_said_in_a_line(

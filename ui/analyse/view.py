@@ -16,7 +16,7 @@ from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import Brought, Choice, choose, path_of
 from ui.analyse.summary import name_of
 from ui.analyse.table import kept_until_words
-from ui.frame import charts, ensembles, loaders
+from ui.frame import charts, ensembles, loaders, modelcards
 from ui.frame.page import clock, error_boundary, plain, ppm
 from ui.server.visitors import current_owner
 
@@ -105,6 +105,8 @@ def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
         for score in report.scores:
             _score(score)
+            asked = choice.models or ()
+            modelcards.behind_a_button(asked[0] if len(asked) == 1 else score.model)
 
 
 def _score(score: ModelScore) -> None:

@@ -15,12 +15,16 @@ from hitcore import weights
 from hitcore.catalogue.songs import Catalogue
 from hitcore.errors import HitcoreError, ParameterError
 from hitcore.experiments import VARIANTS, Results, fold_kinds, load_results
-from hitcore.experiments.export import export_ensemble
+from hitcore.experiments.export import export_model
 from hitcore.weights import cache_folder
 from ui.server import workspaces
 
 PREFIX = "trained:"
 """Begins the name of an ensemble that was trained here, apart from those that are installed."""
+
+
+FORMAT = "with its card"
+"""Changes when files of ensembles are written otherwise, so that they are written anew."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,12 @@ def _file_of(ensemble: Trained) -> Path:
     workspace = workspaces.opened(ensemble.workspace)
     results = load_results(workspace, {"fold_kind": ensemble.kind})
     runs = sorted(results.folds_of(ensemble.row)["run_id"].astype(str))
-    mark = hashlib.sha256("".join((ensemble.name, *runs)).encode()).hexdigest()[:16]
+    mark = hashlib.sha256("".join((FORMAT, ensemble.name, *runs)).encode()).hexdigest()[:16]
     path = cache_folder() / "ensembles" / f"{mark}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        n_songs = results.test_predictions(ensemble.row)["song_id"].nunique()
-        described = {
-            "name": f"{ensemble.workspace}-{ensemble.row}",
-            "title": ensemble.title,
-            "trained_on": f"{n_songs:,} songs of the workspace {ensemble.workspace}",
-        }
-        export_ensemble(workspace, results, ensemble.row, path, described)
+        name = f"{ensemble.workspace}-{ensemble.row}"
+        export_model(workspace, results, ensemble.row, path, name=name, title=ensemble.title)
     return path
 
 
@@ -122,6 +121,7 @@ def _whole_rows(workspace: object, results: Results) -> list[str]:
         row
         for row in results.rows
         if VARIANTS[row].trains
+        and len(results.folds_of(row)) == results.folds_of(row)["n_folds"].iloc[0]
         and all(
             (workspace.run_folder(str(run)) / "model.safetensors").exists()  # type: ignore[attr-defined]
             for run in results.folds_of(row)["run_id"]

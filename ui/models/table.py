@@ -15,8 +15,8 @@ from hitcore.evaluation import bootstrap_interval
 from hitcore.networks.cards import load_card
 from hitcore.networks.models import load_model
 from hitcore.weights import WeightsStatus
-from ui.frame import ensembles
-from ui.frame.page import plain, show_error
+from ui.frame import ensembles, modelcards
+from ui.frame.page import error_boundary, plain, show_error
 
 FETCH_LIMIT_S = 60.0
 KINDS = {"hit model": "Hit model", "tagger": "Tagger", "highlighter": "Highlight model"}
@@ -110,29 +110,29 @@ def show(card: Card) -> None:
         border="horizontal",
         alt=f"What is known of {card.name}",
     )
-    _full_card(card.name)
+    modelcards.folded(card.name)
     if card.checksum:
         st.code(f"sha256 {card.checksum}", language=None, wrap_lines=True)
     if card.status is not None and card.status.state != "installed":
         _get(card.status)
 
 
-def _full_card(name: str) -> None:
-    """The model card that the training script wrote, where there is one."""
-    try:
-        found = load_card(ensembles.model_of(name))
-    except HitcoreError as error:
-        show_error(error)
+def card_of_a_file() -> None:
+    """The card that travels in a model's file, for whoever was given one."""
+    upload = st.file_uploader(
+        "Read the card of a model's file", type="safetensors", key="model-file",
+        help="Such as `hitcore experiment export` writes. The file is read here and not kept.",
+    )  # fmt: skip
+    if upload is None:
         return
-    if found is None:
-        return
-    with st.expander("Model card", icon=":material/description:"):
-        for heading, text in found.sections():
-            st.markdown(f"**{heading}**")
-            for line in text.splitlines():
-                st.markdown(
-                    ("- " if line.startswith("- ") else "") + plain(line.removeprefix("- "))
-                )
+    with tempfile.TemporaryDirectory() as folder, error_boundary():
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(upload.getvalue())
+        found = load_card(path)
+        if found is None:
+            raise HitcoreError("this model's file has no card: nobody wrote down how to trust it")
+        st.subheader(plain(found.name), anchor=False)
+        modelcards.sections(found)
 
 
 # --- what is known of a model --------------------------------------------------------------------
