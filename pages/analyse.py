@@ -9,8 +9,8 @@ from ui.server.uploads import keep_hours
 
 page.header(
     "Analyse",
-    "Drop songs here. Hear the 30 seconds that matter, see what a network hears in them, and how "
-    "likely each is to be a hit.",
+    "Drop songs here. Hear the 30 seconds that matter, see what a network hears in them, and where "
+    "each would stand among real songs, with how sure that is.",
     f"uploads stay on this server, are yours alone and are deleted after {keep_hours():g} h",
 )
 

@@ -81,7 +81,7 @@ def judge(
         inside = None if distance is None else distance <= 1
         note = (
             "There is no percentile: this does not sound like the songs that the model knows. It "
-            f"is {distance or 0:.1f} times as far from them as 19 in 20 of them are from the rest."
+            f"is {distance or 0:.1f} times the distance within which 19 of 20 of them lie."
         )
     if inside is False:
         return Verdict(None, False, among, note)

@@ -74,14 +74,16 @@ def _first_rows(found: pq.ParquetFile) -> pd.DataFrame:
     batch = next(found.iter_batches(N_ROWS), None)
     if batch is None:
         return pd.DataFrame()
-    return batch.to_pandas().map(lambda cell: None if cell is None else str(cell))
+    rows: pd.DataFrame = batch.to_pandas()
+    return rows.map(lambda cell: None if cell is None else str(cell))
 
 
 def _text_rows(file: Path) -> pd.DataFrame:
-    with closing(texts(file, ReadLimits(), ANYTHING)) as found:
+    lines: list[bytes] = []
+    size = 0
+    with closing(texts(file, ReadLimits(), ANYTHING)) as found:  # type: ignore[type-var]
         text = next(found)
         header = tabular.header_of(text)
-        lines, size = [], 0
         while len(lines) < N_ROWS and size < MAX_BYTES and (line := text.line()):
             lines.append(line)
             size += len(line)

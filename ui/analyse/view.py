@@ -21,6 +21,8 @@ from ui.frame.page import clock, error_boundary, plain, ppm
 from ui.server.visitors import current_owner
 
 USUAL = "Those installed, the most trustworthy first"
+WIDE = 50
+"""Percentiles that an interval spans before it is called wide."""
 FLAG_WORDS = {
     "truncated": "The end of this file is missing; what is there was analysed.",
     "silent": "This song is silent: its tags mean nothing, and no model can place it.",
@@ -116,7 +118,7 @@ def _score(score: ModelScore) -> None:
     if score.percentile is not None:
         sure = None
         if score.low is not None and score.high is not None:
-            sure = f"{100 * score.low:.0f} to {100 * score.high:.0f}"
+            sure = f"likely {100 * score.low:.0f} to {100 * score.high:.0f}"
         numbers.append(("Percentile", f"{100 * score.percentile:.0f}", sure))
     if score.chance is not None:
         numbers.append(("Sounds like charted songs", f"{score.chance:.2f}", None))
@@ -129,10 +131,9 @@ def _score(score: ModelScore) -> None:
         st.metric("Score", f"{score.score:.3f}")
     if score.percentile_rank is not None:
         charts.figure(
-            f"Where it would stand among {score.reference}",
+            place_words(score),
             songcharts.percentile_strip(score.percentile_rank),
-            "The mark is the song's percentile; the bar holds the truth for 80 % of songs that the "
-            "model had not learned from.",
+            sureness_words(score),
             key=f"percentile-{score.model}",
         )
     elif score.note:
@@ -140,6 +141,24 @@ def _score(score: ModelScore) -> None:
     demo = "**Demo:** this model learned from synthetic songs. " if score.demo else ""
     measured = f" Measured: {score.measured}." if score.measured else ""
     st.caption(f"{demo}{plain(score.provenance)}.{plain(measured)}")
+
+
+def place_words(score: ModelScore) -> str:
+    """What a percentile means, in a sentence."""
+    place = round(100 * (score.percentile or 0.0))
+    return f"By its sound it would stand above {place} of 100 among {score.reference}"
+
+
+def sureness_words(score: ModelScore) -> str:
+    """How sure a percentile is, in a sentence or two; a wide range is called wide."""
+    if score.low is None or score.high is None:
+        return "The mark is the song's place; how sure it is was not measured for this model."
+    low, high = round(100 * score.low), round(100 * score.high)
+    wide = " That is wide: sound alone tells little." if high - low >= WIDE else ""
+    return (
+        f"The mark is its place, the bar how sure that is: for 8 of 10 songs that the model had "
+        f"not learned from, the truth lies in such a range, here from {low} to {high}.{wide}"
+    )
 
 
 def _map(song: Brought, report: SongReport) -> None:
