@@ -17,8 +17,8 @@ from hitcore.errors import DataError, HitcoreError, ParameterError
 from hitcore.experiments import VARIANTS, ExperimentConfig, run_experiment
 from hitcore.experiments.data import usable_rows
 from hitcore.featurestore import create_scored
-from ui.experiments import catalogue, form
-from ui.server import audioroots, workspaces
+from ui.experiments import audioroots, catalogue, form
+from ui.server import workspaces
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "experiments.py"
 N = 12

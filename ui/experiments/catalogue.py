@@ -1,7 +1,7 @@
 """A catalogue of one's own, made on the Experiments page: a table of songs, and a folder of sound.
 
 The table is uploaded; a folder is named, and only what the server's owner permits is taken
-(`ui.server.audioroots`). The catalogue appears whole or not at all.
+(`ui.experiments.audioroots`). The catalogue appears whole or not at all.
 """
 
 import tempfile
@@ -12,8 +12,9 @@ import streamlit as st
 from hitcore.catalogue.tableheads import TableHead, read_head
 from hitcore.errors import HitcoreError, ParameterError
 from hitcore.featurestore import ScoredWorkspace, create_scored
+from ui.experiments import audioroots
 from ui.frame import page
-from ui.server import audioroots, jobs, workspaces
+from ui.server import jobs, workspaces
 
 ENDINGS = ("csv", "tsv", "txt", "parquet", "gz", "bz2", "xz", "zip")
 """Of the tables that are taken; what a table holds is told by its content."""
