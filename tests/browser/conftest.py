@@ -9,12 +9,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from planted import planted_workspace
 
 from hitcore import weights
+from tests.browser import provider as oidc
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -64,41 +69,103 @@ def server(workspaces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The address of a running app."""
     if not weights.is_installed("musicnn-mtt"):
         pytest.skip("the tagger's weights are not installed: make weights")
-    port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
-    environment = {**os.environ, "HITCORE_WORKSPACES": str(workspaces)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            app_command(port), cwd=ROOT, stdout=output, stderr=output, env=environment
-        )
-    try:
-        wait_until_served(port, process, log)
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    with served(folder, port, HITCORE_WORKSPACES=str(workspaces)):
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def served(folder: Path, port: int, *options: str, base: str = "", **more: str) -> Iterator[None]:
+    """The app with more options and a larger environment while the block runs; logs in a folder."""
+    log = folder / "log"
+    command, environment = [*app_command(port), *options], {**os.environ, **more}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
+    try:
+        wait_until_served(port, process, log, base)
+        yield
     finally:
         process.terminate()
         process.wait(20)
 
 
-def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_served(
+    port: int, process: subprocess.Popen[bytes], log: Path, base: str = ""
+) -> None:
+    address = f"http://127.0.0.1:{port}{base}/_stcore/health"
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text(errors="replace")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+            with urllib.request.urlopen(address, timeout=2):
                 return
         except OSError:
             time.sleep(0.2)
     pytest.fail(f"the app did not answer: {log.read_text(errors='replace')}")
 
 
+# --- sign-in -------------------------------------------------------------------------------------
+
+ANN = {"sub": "1", "email": "Ann@example.org", "email_verified": True}
+SECRETS = """
+[auth]
+redirect_uri = "{address}/oauth2callback"
+cookie_secret = "a test's secret, of more than 32 characters"
+client_id = "{client_id}"
+client_secret = "{client_secret}"
+server_metadata_url = "{issuer}/.well-known/openid-configuration"
+
+[access]
+allow = ["ann@example.org", "@label.example"]
+"""
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
+def provider() -> Iterator[oidc.Provider]:
+    with oidc.running() as running:
+        yield running
+
+
+def secrets_for(address: str, provider: oidc.Provider) -> str:
+    """The secrets of an app at an address that signs people in with a provider."""
+    return SECRETS.format(
+        address=address, issuer=provider.issuer,
+        client_id=oidc.CLIENT_ID, client_secret=oidc.CLIENT_SECRET,
+    )  # fmt: skip
+
+
+def sign_in(page: Any, provider: oidc.Provider, user: dict[str, Any], path: str = "/") -> None:
+    provider.user, provider.forged = user, False
+    page.goto(path)
+    page.get_by_role("button", name="Sign in").click()
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve seconds of a scale."""
+    t = np.arange(12 * 22_050) / 22_050
+    path = tmp_path_factory.mktemp("song") / "scale.wav"
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 220 * 2 ** (np.floor(t) / 12) * t), 22_050)
+    return path
+
+
+# --- browsers ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flags() -> list[str]:
+    """Flags that the browser of a file of tests is started with, beside those of all."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def browser(flags: list[str]) -> Iterator["sync_api.Browser"]:
     # Playwright's loop must end with the last of these tests: others run loops of their own.
     path = chromium()
     if path is None:
         pytest.skip("no Chromium here: install Debian's package chromium, or set CHROMIUM")
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        opened = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield opened
         opened.close()
 

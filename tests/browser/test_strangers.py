@@ -1,42 +1,20 @@
 """Who is not on the list gets nothing: page, media, upload, link. With a real OpenID provider."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-import numpy as np
 import pytest
-import soundfile
 
 from hitcore import weights
 from tests.browser import provider as oidc
-from tests.browser.conftest import ROOT, app_command, free_port, wait_until_served
+from tests.browser.conftest import ANN, free_port, secrets_for, served, sign_in
 
 pytestmark = pytest.mark.browser
 
-ANN = {"sub": "1", "email": "Ann@example.org", "email_verified": True}
 BEN = {"sub": "2", "email": "ben@label.example", "email_verified": True}
 EVE = {"sub": "3", "email": "eve@elsewhere.example", "email_verified": True}
-SECRETS = """
-[auth]
-redirect_uri = "{address}/oauth2callback"
-cookie_secret = "a test's secret, of more than 32 characters"
-client_id = "{client_id}"
-client_secret = "{client_secret}"
-server_metadata_url = "{issuer}/.well-known/openid-configuration"
-
-[access]
-allow = ["ann@example.org", "@label.example"]
-"""
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[oidc.Provider]:
-    with oidc.running() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +24,11 @@ def guarded(provider: oidc.Provider, tmp_path_factory: pytest.TempPathFactory) -
         pytest.skip("the tagger's weights are not installed: make weights")
     folder, port = tmp_path_factory.mktemp("guarded"), free_port()
     address = f"http://127.0.0.1:{port}"
-    secrets, log = folder / "secrets.toml", folder / "log"
-    secrets.write_text(
-        SECRETS.format(
-            address=address, issuer=provider.issuer,
-            client_id=oidc.CLIENT_ID, client_secret=oidc.CLIENT_SECRET,
-        )
-    )  # fmt: skip
-    command = [*app_command(port), "--secrets.files", str(secrets)]
-    environment = {**os.environ, "HITCORE_WORKSPACES": str(folder / "workspaces")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment)
-    try:
-        wait_until_served(port, process, log)
+    secrets = folder / "secrets.toml"
+    secrets.write_text(secrets_for(address, provider))
+    workspaces = str(folder / "workspaces")
+    with served(folder, port, "--secrets.files", str(secrets), HITCORE_WORKSPACES=workspaces):
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture
@@ -73,21 +39,6 @@ def visitor(browser: Any, guarded: str) -> Iterator[Any]:
     page.set_default_timeout(60_000)
     yield page
     context.close()
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve seconds of a scale."""
-    t = np.arange(12 * 22_050) / 22_050
-    path = tmp_path_factory.mktemp("song") / "scale.wav"
-    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 220 * 2 ** (np.floor(t) / 12) * t), 22_050)
-    return path
-
-
-def sign_in(page: Any, provider: oidc.Provider, user: dict[str, Any], path: str = "/") -> None:
-    provider.user, provider.forged = user, False
-    page.goto(path)
-    page.get_by_role("button", name="Sign in").click()
 
 
 @pytest.mark.parametrize("path", ["/compare", f"/?song={'0' * 64}"])

@@ -27,8 +27,10 @@ from streamlit import config
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
-from ui.server.gate import FRAME, FRAME_PATHS, OPEN, PAGES, Gate
+from ui.server.gate import FRAME_PATHS, OPEN, PAGES, Gate
+from ui.server.streamlit_private import FRAME
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = 32 * "?"
@@ -94,7 +96,7 @@ def _first(
     scope = {"path": path, "root_path": root_path, "headers": raw, "query_string": b"", **kind}
     # On a thread of its own: an open browser keeps its event loop running on the tests' thread.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, app(scope, receive, send)).result()  # type: ignore[arg-type]
+        thread.submit(asyncio.run, app(scope, receive, send)).result()
     return answers[0]
 
 
@@ -279,7 +281,7 @@ class Served:
         """The status of an attempt to open a websocket; 101 where it opens."""
         address = f"ws://127.0.0.1:{self.port}{target}"
         try:
-            with connect(address, origin=f"http://127.0.0.1:{self.port}"):  # type: ignore[arg-type]
+            with connect(address, origin=Origin(f"http://127.0.0.1:{self.port}"), proxy=None):
                 return 101
         except InvalidStatus as refusal:
             return refusal.response.status_code

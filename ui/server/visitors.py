@@ -57,7 +57,8 @@ def new_cookie(path: str) -> str:
     """
     cookie: SimpleCookie = SimpleCookie()
     cookie[COOKIE] = secrets.token_hex(16)
-    cookie[COOKIE].update({"path": path, "max-age": COOKIE_DAYS * 86_400, "samesite": "Lax"})
+    age = str(COOKIE_DAYS * 86_400)
+    cookie[COOKIE].update({"path": path, "max-age": age, "samesite": "Lax"})
     cookie[COOKIE]["httponly"] = True
     return cookie[COOKIE].OutputString()
 
