@@ -33,7 +33,10 @@ from hitcore.errors import ParameterError
 
 # Values of the framed signal that are held at once: small enough for the cache of a CPU, large
 # enough to fill a GPU. It bounds memory for songs of any length and batches of any size.
-_BLOCK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 26}
+_BLOCK_VALUES = {"cpu": 1 << 19, "cuda": 1 << 26}
+
+_MELS_AT_ONCE = 16
+"""Mel bins of one matrix product, which spans their own frequencies alone."""
 
 _LARGEST_HALF = 65504.0
 
@@ -273,8 +276,19 @@ def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=32)
-def _filters_on(config: MelConfig, device: torch.device) -> Tensor:
-    return torch.from_numpy(mel_filters(config)).to(device)
+def _filters_on(config: MelConfig, device: torch.device) -> list[tuple[slice, Tensor]]:
+    """The filter bank a few mel bins at a time: which values of a frame they take, and how much.
+
+    A frame's values are the squares of its real and imaginary parts in turn, so that power is
+    summed by the matrix product; outside its own frequencies a filter is 0.
+    """
+    groups = []
+    for filters in torch.split(torch.from_numpy(mel_filters(config)), _MELS_AT_ONCE):
+        heard = torch.nonzero(filters.sum(dim=0)).flatten().tolist() or [0]
+        first, last = heard[0], heard[-1] + 1
+        weights = filters[:, first:last].repeat_interleave(2, dim=1).T.contiguous()
+        groups.append((slice(2 * first, 2 * last), weights.to(device)))
+    return groups
 
 
 @functools.lru_cache(maxsize=32)
@@ -301,7 +315,7 @@ def _pad(clips: Tensor, width: int, mode: str) -> Tensor:
 def _mel_power(clips: Tensor, config: MelConfig) -> Tensor:
     """The uncompressed mel spectrogram of padded clips, a block of frames at a time."""
     window = _window_on(config, clips.device)
-    bank = _filters_on(config, clips.device)
+    filters = _filters_on(config, clips.device)
     n_frames = 1 + (clips.shape[-1] - config.n_fft) // config.hop_length
     budget = _BLOCK_VALUES.get(clips.device.type, _BLOCK_VALUES["cpu"])
     step = max(1, budget // (config.n_fft * max(1, len(clips))))
@@ -309,19 +323,15 @@ def _mel_power(clips: Tensor, config: MelConfig) -> Tensor:
     for first in range(0, n_frames, step):
         last = min(first + step, n_frames) - 1
         part = clips[:, first * config.hop_length : last * config.hop_length + config.n_fft]
-        spectrum = torch.stft(
-            part,
-            config.n_fft,
-            config.hop_length,
-            window=window,
-            center=False,
-            return_complex=True,
-        )
-        power = spectrum.real.square() + spectrum.imag.square()
+        frames = part.unfold(1, config.n_fft, config.hop_length)
+        parts = torch.view_as_real(torch.fft.rfft(frames * window)).flatten(-2)
+        squares = parts.square()
         if config.power != 2.0:
-            power = power.pow(config.power / 2.0)
-        blocks.append(torch.matmul(bank, power))
-    return torch.cat(blocks, dim=-1)
+            power = squares[..., 0::2] + squares[..., 1::2]
+            # Half to each part, whose sum the filters take.
+            squares = (power.pow(config.power / 2.0) / 2.0).repeat_interleave(2, dim=-1)
+        blocks.append(torch.cat([squares[..., own] @ bank for own, bank in filters], dim=-1))
+    return torch.cat(blocks, dim=1).transpose(1, 2).contiguous()
 
 
 def _compress(mel: Tensor, config: MelConfig) -> Tensor:

@@ -201,7 +201,8 @@ def hit_curve(
         )
     if spec.mel is None:
         starts, window_s = _starts_of_tags(mels.song), WINDOW_S
-        heard = [_tag_scores(network, tags, starts, window_s) for network in _members(model)]
+        over = _tags_over(tags, starts, window_s)
+        heard = [_tag_scores(network, over) for network in _members(model)]
         return _curve(model, [(None, tag) for tag in heard], starts, window_s, tags)
     config = MEL_PRESETS[spec.mel]
     hop_s = config.hop_length / config.sample_rate
@@ -216,6 +217,7 @@ def hit_curve(
     shifts = GRID_FRAMES if raw else 1
     order, starts = _grid(pieces, spec.n_frames, shifts, step, hop_s)
     window_s = spec.n_frames * hop_s
+    over = _tags_over(tags, starts, window_s)
     folds: list[Parts] = []
     for network in _members(model):
         if isinstance(network, StandardisedNet):
@@ -238,7 +240,7 @@ def hit_curve(
                 for shift in range(shifts)
             ]
             audio = np.asarray(np.concatenate(every)[order])
-        folds.append((audio, _tag_scores(network, tags, starts, window_s)))
+        folds.append((audio, _tag_scores(network, over)))
     return _curve(model, folds, starts, window_s, tags)
 
 
@@ -369,13 +371,17 @@ def _starts_of_tags(song: Waveform) -> Floats:
     return np.arange(0.0, max(song.duration_s - WINDOW_S, 0.0) + 1e-9, step)
 
 
-@torch.inference_mode()
-def _tag_scores(
-    network: HitNet, tags: TagStretches | None, starts: Floats, window_s: float
-) -> Floats | None:
-    if tags is None or (network.tag is None and not isinstance(network, StandardisedNet)):
+def _tags_over(tags: TagStretches | None, starts: Floats, window_s: float) -> Tensor | None:
+    """The tags of each window, the same for all networks of a model."""
+    if tags is None:
         return None
-    heard = torch.from_numpy(tags.over(starts, window_s).astype(np.float32))
+    return torch.from_numpy(tags.over(starts, window_s).astype(np.float32))
+
+
+@torch.inference_mode()
+def _tag_scores(network: HitNet, heard: Tensor | None) -> Floats | None:
+    if heard is None or (network.tag is None and not isinstance(network, StandardisedNet)):
+        return None
     score = network(None, heard).score if network.tag is None else network.tag(heard)
     return np.asarray(score.double().numpy())
 

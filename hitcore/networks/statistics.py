@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hitcore.errors import ParameterError
@@ -98,16 +99,34 @@ def window_statistics(log_mel: Tensor, n_frames: int, step: int) -> Tensor:
     starts = np.arange(0, power.shape[1] - n_frames + 1, step)
     levels = (sums[starts + n_frames] - sums[starts]) / (COMPRESSION * n_frames)
     gains = np.minimum(REFERENCE_LEVEL / np.maximum(levels, np.finfo(np.float32).tiny), 1e12)
-    found = np.empty((len(starts), 3 * N_BANDS), np.float32)
+    found = np.empty((len(starts), 3, N_BANDS), np.float32)
+    by_band = power.reshape(N_BANDS, -1, power.shape[1])
+    mean = np.full(n_frames, 1 / n_frames, np.float32)
+    mean_step = np.full(n_frames - 1, 1 / (n_frames - 1), np.float32)
     for row, start, gain in zip(found, starts, gains.astype(np.float32), strict=True):
-        at_level = power[:, start : start + n_frames] * gain
+        at_level = by_band[:, :, start : start + n_frames] * gain
         at_level += 1
-        np.log(at_level, out=at_level)
-        bands = at_level.reshape(N_BANDS, -1, n_frames).mean(axis=1)
-        row[:N_BANDS] = bands.mean(axis=1)
-        row[N_BANDS : 2 * N_BANDS] = bands.std(axis=1, ddof=1)
-        row[2 * N_BANDS :] = np.abs(np.diff(bands)).mean(axis=1)
-    return torch.from_numpy(found)
+        bands = _mean_logarithm(at_level)
+        row[0] = bands @ mean
+        bands -= row[0][:, None]
+        row[1] = np.sqrt(np.einsum("bt,bt->b", bands, bands) / (n_frames - 1))
+        row[2] = np.abs(bands[:, 1:] - bands[:, :-1]) @ mean_step
+    return torch.from_numpy(found.reshape(len(starts), -1))
+
+
+def _mean_logarithm(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of the logarithms over the bins of each band, from one logarithm for two bins.
+
+    A window's values sum to `REFERENCE_LEVEL * COMPRESSION * n_frames`, so no product of two
+    overflows.
+
+    Shape:
+        (n_bands, n_bins, n_frames) of at least 1 -> (n_bands, n_frames)
+    """
+    n_bins = values.shape[1]
+    if n_bins % 2 == 0:
+        values = values[:, 0::2] * values[:, 1::2]
+    return np.log(values).sum(axis=1) / np.float32(n_bins)
 
 
 def log_tags(tags: Tensor) -> Tensor:
