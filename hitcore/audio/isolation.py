@@ -278,8 +278,11 @@ def serve() -> None:
     """Decode file after file for the process at the other end of standard input."""
     import gc
 
-    from hitcore.audio import decoder  # noqa: F401  (loaded once, before the forks)
+    # Loaded and made once, before the forks.
+    from hitcore.audio import decoder  # noqa: F401
+    from hitcore.audio.mpegframes import make_usual_patterns
 
+    make_usual_patterns()
     connection = socket.socket(fileno=0)
     gc.freeze()
     _send(connection, {"ready": True})

@@ -3,7 +3,7 @@
 An MP3 has no length but that of its frames. A header of totals (Xing, Info, LAME) is a courtesy:
 streams and pipes leave it out or empty, cutting and joining leave it behind stale, and whoever
 estimates the length from the size of the file counts the cover picture as sound. So the frames are
-walked, header by header; that reads four bytes of each and takes about a third of a microsecond.
+walked, header by header; that reads four bytes of each and takes about a tenth of a microsecond.
 
 Conventions:
     A run is a row of frames without a gap, of one version, layer, rate and number of channels.
@@ -15,9 +15,11 @@ References:
     of LAME (delay and padding of the encoder).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -43,6 +45,7 @@ DECODER_DELAY = 529
 """Samples by which a decoder of layer III lags behind."""
 
 _IN_A_ROW = 3
+_FRAMES_AT_ONCE = 64
 _SEARCHED_AT_ONCE = 1 << 16
 # More gaps than this has no song; a hostile file could have millions.
 _MOST_RUNS = 10_000
@@ -237,33 +240,52 @@ def _runs(data: Bytes, start: int) -> Iterator[tuple[Run, bool]]:
 
 
 def _row(data: Bytes, at: int, form: FrameFormat) -> tuple[int, int]:
-    """The end of the row of frames of this format that starts here, and their number."""
-    lengths, n_frames, start = _lengths_of(form), 0, at
-    while length := lengths[data[at : at + 4]]:
-        start, at = at, at + length
-        n_frames += 1
-    # The last one may reach beyond the file.
-    return (at, n_frames) if at <= len(data) else (start, n_frames - 1)
+    """The end of the row of frames of this format that starts here, and their number.
 
-
-class _Lengths(dict[bytes, int]):
-    """The length of a frame by its header, 0 where that is not of one format.
-
-    A file has few different headers: looking them up is several times as fast as working them out.
+    A last one that reaches beyond the file is none of them.
     """
-
-    def __init__(self, form: FrameFormat) -> None:
-        super().__init__()
-        self._form = form
-
-    def __missing__(self, head: bytes) -> int:
-        length = frame_length(head) if frame_format(head) == self._form else None
-        return self.setdefault(head, length or 0)
+    many, one = patterns(form)
+    n_frames = 0
+    while found := many.match(data, at):
+        at, n_frames = found.end(), n_frames + _FRAMES_AT_ONCE
+    while found := one.match(data, at):
+        at, n_frames = found.end(), n_frames + 1
+    return at, n_frames
 
 
 @lru_cache(maxsize=32)
-def _lengths_of(form: FrameFormat) -> _Lengths:
-    return _Lengths(form)
+def patterns(form: FrameFormat) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """What matches some frames of this format in a row, and one of them.
+
+    Walking by a regular expression takes a third of the time of a loop over headers, and reads as
+    much. Making one takes a millisecond, so the decoding server makes the usual ones beforehand.
+    """
+    # Whether a checksum follows the header, and the private bit, make no difference to the length.
+    second = 0xE0 | form.version << 3 | (4 - form.layer) << 1
+    third = _SAMPLE_RATES[form.version].index(form.sample_rate) << 2
+    last = 0xC0 if form.mono else 0x00
+    lengths = []
+    for rate, padding in product(range(1, 15), (0, 1)):
+        bits = rate << 4 | third | padding << 1
+        length = frame_length(bytes((0xFF, second | 1, bits, last)))
+        assert length, "rate and padding are those of a frame"
+        lengths.append(_one_of(bits, bits | 1) + b"[%b].{%d}" % (_MODES[form.mono], length - 4))
+    frame = b"\xff" + _one_of(second, second | 1) + b"(?:" + b"|".join(lengths) + b")"
+    many = b"(?:%b){%d}+" % (frame, _FRAMES_AT_ONCE)
+    return re.compile(many, re.DOTALL), re.compile(frame, re.DOTALL)
+
+
+_MODES = {True: rb"\xc0-\xff", False: rb"\x00-\xbf"}
+
+
+def _one_of(*values: int) -> bytes:
+    return b"[" + b"".join(b"\\x%02x" % value for value in values) + b"]"
+
+
+def make_usual_patterns() -> None:
+    """Have the patterns of most MP3s ready, so that no file has to wait for them."""
+    for rate, mono in product((44_100, 48_000), (False, True)):
+        patterns(FrameFormat(3, 3, rate, mono))
 
 
 def _totals(frame: bytes, form: FrameFormat) -> Totals | None:
