@@ -14,6 +14,7 @@ from hitcore.experiments.results import (
     METRICS,
     Results,
     export_results,
+    finished_rows,
     fold_kinds,
     load_results,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Results",
     "Variant",
     "export_results",
+    "finished_rows",
     "fold_kinds",
     "load_results",
     "run_experiment",

@@ -97,6 +97,56 @@ def fold_kinds(workspace: Workspace) -> list[str]:
     return [kind for kind in FOLD_KINDS if kind in found]
 
 
+def finished_rows(workspace: Workspace) -> list[Results]:
+    """What is whole: for each kind of folds and row, the latest runs of one setting on all folds.
+
+    Runs of other settings stand beside them without harm, also those of an experiment that was
+    cancelled half way and began later. `load_results` would take the latest division into folds
+    alone, and the latest run of each fold whatever its settings.
+
+    Returns:
+        One for each row, of that row and kind of folds alone; rows in the order of Table 1.
+
+    Raises:
+        DataError: there are no results yet, or a table is damaged.
+    """
+    tables = _all_tables(workspace)
+    metrics = tables["metrics"].sort_values("ended_at", kind="stable")
+    settings = metrics["run_id"].map(lambda run: _settings_of(workspace, str(run)))
+    latest: dict[tuple[str, str], set[str]] = {}
+    for _, runs in metrics.groupby([*DIVISION, "row", settings], sort=False):
+        one = runs.iloc[-1]
+        if set(runs["fold"]) != set(range(int(one["n_folds"]))):
+            continue
+        known = latest.get((one["fold_kind"], one["row"]))
+        ended = metrics.loc[metrics["run_id"].isin(known or ()), "ended_at"].max()
+        if known is None or one["ended_at"] >= ended:
+            latest[one["fold_kind"], one["row"]] = set(runs["run_id"])
+    return [
+        Results(**{name: _of_runs(table, latest[kind, row]) for name, table in tables.items()})
+        for kind in FOLD_KINDS
+        for row in VARIANTS
+        if (kind, row) in latest
+    ]
+
+
+def _settings_of(workspace: Workspace, run_id: str) -> str:
+    """What two runs of a row share that differ in fold and seed alone; the same where unknown."""
+    file = workspace.run_folder(run_id) / "config.json"
+    if not file.is_file():
+        return ""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return json.dumps(config | {"fold": None, "repeat": None}, sort_keys=True)
+
+
+def _of_runs(table: pd.DataFrame, run_ids: set[str]) -> pd.DataFrame:
+    """The lines of these runs, by fold and seed."""
+    if not len(table):
+        return table
+    lines = table[table["run_id"].isin(run_ids)]
+    return lines.sort_values(["fold", "repeat"], kind="stable", ignore_index=True)
+
+
 def export_results(
     results: Results,
     workspace: Workspace,

@@ -142,10 +142,34 @@ def test_definition_filter_and_fold_change_the_page(demo: Path) -> None:
     assert any("days 30-59" in caption.value.replace("\\", "") for caption in app.caption)
     app.button_group(key="kind").set_value("day").run()
     app.slider(key="day").set_value(60).run()
-    app.multiselect(key="only-genre").set_value(["pop"]).run()
+    app.button_group(key="only-genre").set_value(["pop"]).run()
     assert len(app.dataframe(key="songs-table").value) == N_SONGS // 2
     app.slider(key="fold").set_value(3).run()
     assert any("Test fold 3" in text.value for text in app.markdown)
+    assert not app.exception
+
+
+def test_artists_are_looked_up_and_switched_off_again() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from tests.pages.test_distribution import songs_table
+        from ui.distribution import choices
+
+        chosen = choices.choose_songs(songs_table())["artist"].unique()
+        st.session_state["artists"] = sorted(chosen)
+
+    app = AppTest.from_function(page).run()
+    everybody = app.session_state["artists"]
+    assert len(everybody) > choices.MOST_PILLS
+    for name in ("Artist 3", "Artist 11"):
+        app.selectbox(key="only-artist-new").set_value(name).run()
+        assert app.selectbox(key="only-artist-new").value is None
+    assert app.session_state["artists"] == ["Artist 11", "Artist 3"]
+    app.button_group(key="only-artist").set_value(["Artist 11"]).run()
+    assert app.session_state["artists"] == ["Artist 11"]
+    app.button_group(key="only-artist").set_value([]).run()
+    assert app.session_state["artists"] == everybody
     assert not app.exception
 
 

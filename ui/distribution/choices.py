@@ -26,6 +26,7 @@ KINDS = {
     "cumulative": "Cumulative",
 }
 GROUPS = {"artist": "Artist", "genre": "Genre", "language": "Language", "year": "Release year"}
+MOST_PILLS = 16
 N_FOLDS = 10
 N_RESAMPLES = 100
 
@@ -118,10 +119,48 @@ def choose_songs(songs: pd.DataFrame) -> pd.DataFrame:
             values = options_of(songs, column)
             if len(values) < 2:
                 continue
-            chosen = st.multiselect(title, values, key=f"only-{column}", format_func=str)
+            chosen = _chosen_of(title, values, f"only-{column}")
             if chosen:
                 songs = songs[songs[column].isin(chosen)]
     return songs
+
+
+def _chosen_of(title: str, values: list[object], key: str) -> list[object]:
+    """Those that are switched on: all to choose from where they are few, else those looked up.
+
+    Not by `st.multiselect`, whose white text on the accent cannot be read on a dark page.
+    """
+    if len(values) <= MOST_PILLS:
+        return st.pills(title, values, selection_mode="multi", key=key, format_func=str)
+    looked_up = st.session_state.setdefault(f"{key}-known", [])
+
+    def add() -> None:
+        value = st.session_state.pop(f"{key}-new", None)
+        if value is not None and value not in looked_up:
+            looked_up.append(value)
+        if value is not None and value not in st.session_state.get(key, []):
+            st.session_state[key] = [*st.session_state.get(key, []), value]
+
+    st.selectbox(
+        title,
+        values,
+        index=None,
+        key=f"{key}-new",
+        format_func=str,
+        placeholder=f"Any of {len(values)}: choose one or more",
+        on_change=add,
+    )
+    known = [value for value in looked_up if value in values]  # of the study in view
+    if not known:
+        return []
+    return st.pills(
+        f"{title}: chosen",
+        known,
+        selection_mode="multi",
+        key=key,
+        format_func=str,
+        label_visibility="collapsed",
+    )
 
 
 def options_of(songs: pd.DataFrame, column: str) -> list[object]:

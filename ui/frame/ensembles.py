@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import streamlit as st
 
 from hitcore import weights
 from hitcore.catalogue.songs import Catalogue
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import HitcoreError, ParameterError
-from hitcore.experiments import VARIANTS, Results, fold_kinds, load_results
+from hitcore.experiments import VARIANTS, Results, finished_rows
 from hitcore.experiments.export import export_model
 from hitcore.weights import cache_folder
+from ui.frame import resultsets
 from ui.server import workspaces
 
 PREFIX = "trained:"
@@ -54,16 +57,7 @@ class Trained:
 
 def trained() -> list[Trained]:
     """The ensembles of the workspaces of this server whose networks are there, of every fold."""
-    found = []
-    for workspace in workspaces.names():
-        try:
-            opened = workspaces.opened(workspace)
-            for kind in fold_kinds(opened):
-                results = load_results(opened, {"fold_kind": kind})
-                found += [Trained(workspace, kind, row) for row in _whole_rows(opened, results)]
-        except HitcoreError:
-            continue  # nothing was trained there yet; Experiments says what is wrong with it
-    return found
+    return [each for workspace in workspaces.names() for each in _results_of(workspace)]
 
 
 def titles() -> dict[str, str]:
@@ -104,7 +98,7 @@ def hit_scores_of(name: str) -> pd.Series | None:
 def _file_of(ensemble: Trained) -> Path:
     """The file of an ensemble, written where its runs are not in a file yet."""
     workspace = workspaces.opened(ensemble.workspace)
-    results = load_results(workspace, {"fold_kind": ensemble.kind})
+    results = _results_of(ensemble.workspace)[ensemble]
     runs = sorted(results.folds_of(ensemble.row)["run_id"].astype(str))
     mark = hashlib.sha256("".join((FORMAT, ensemble.name, *runs)).encode()).hexdigest()[:16]
     path = cache_folder() / "ensembles" / f"{mark}.safetensors"
@@ -115,15 +109,28 @@ def _file_of(ensemble: Trained) -> Path:
     return path
 
 
-def _whole_rows(workspace: object, results: Results) -> list[str]:
-    """The rows whose networks are all on disk."""
+def _results_of(name: str) -> dict[Trained, Results]:
+    """The ensembles of a workspace, each with the results of its runs."""
+    try:
+        state = resultsets.state_of(workspaces.opened(name))
+        found = _finished(*state)
+    except HitcoreError:
+        return {}  # nothing was trained there yet; Experiments says what is wrong with it
+    return {
+        Trained(name, str(each.metrics["fold_kind"].iloc[0]), each.rows[0]): each for each in found
+    }
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _finished(path: str, changed: float, n_runs: int) -> list[Results]:
+    """The finished rows of a workspace whose networks are all on disk."""
+    workspace = Workspace.open(path)
     return [
-        row
-        for row in results.rows
-        if VARIANTS[row].trains
-        and len(results.folds_of(row)) == results.folds_of(row)["n_folds"].iloc[0]
+        results
+        for results in finished_rows(workspace)
+        if VARIANTS[results.rows[0]].trains
         and all(
-            (workspace.run_folder(str(run)) / "model.safetensors").exists()  # type: ignore[attr-defined]
-            for run in results.folds_of(row)["run_id"]
+            (workspace.run_folder(str(run)) / "model.safetensors").exists()
+            for run in results.folds_of(results.rows[0])["run_id"]
         )
     ]

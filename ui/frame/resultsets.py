@@ -116,7 +116,7 @@ def offered() -> list[ResultSet]:
         found += [ResultSet(STUDY + name, kind) for kind in _kinds(str(path.parent.parent), 0.0, 0)]
     for name in workspaces.names():
         try:
-            kinds = _kinds(*_state(workspaces.opened(name)))
+            kinds = _kinds(*state_of(workspaces.opened(name)))
         except HitcoreError:
             continue  # nothing to compare there yet; Experiments says what is wrong with it
         found += [ResultSet(name, kind) for kind in kinds]
@@ -162,10 +162,10 @@ def results_of(workspace: Workspace, kind: str | None = None) -> Results:
     Raises:
         DataError: there are none.
     """
-    return _results(*_state(workspace), kind)
+    return _results(*state_of(workspace), kind)
 
 
-def _state(workspace: Workspace) -> tuple[str, float, int]:
+def state_of(workspace: Workspace) -> tuple[str, float, int]:
     """Path, and what changes when a run has ended."""
     if not workspace.runs.exists():
         raise DataError(f"{workspace.path.name} has no runs yet")
