@@ -89,6 +89,6 @@ with page.error_boundary():
             st.dataframe(apart, hide_index=True, key="disagreements")
             st.caption("Percentiles within each song's test fold; 100 is the top.")
 
-st.subheader("Your songs under every packaged variant", anchor="songs")
+st.subheader("Your songs under every variant", anchor="songs")
 with page.error_boundary():
     variants.show()

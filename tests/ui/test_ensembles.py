@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from planted import planted_workspace
+from streamlit.testing.v1 import AppTest
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.experiments import ExperimentConfig, Grid, finished_rows, load_results, run_experiment
@@ -14,6 +15,7 @@ from hitcore.learning import TrainConfig
 from hitcore.networks.models import load_model
 from ui.frame import ensembles
 
+COMPARE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
 QUICK = ExperimentConfig(
     n_folds=3,
     grid=Grid(margins=(0.3,), rank_weights=(0.8,), tag_weights=(0.3,)),
@@ -76,3 +78,13 @@ def test_a_row_without_all_of_its_folds_is_not_offered(workspace: Workspace) -> 
     for run in load_results(workspace).metrics["run_id"][:1]:
         shutil.rmtree(workspace.run_folder(str(run)))
     assert offered() == []
+
+
+def test_compare_offers_it_beside_those_that_ship(workspace: Workspace) -> None:
+    app = AppTest.from_file(str(COMPARE), default_timeout=120).run()
+    assert not app.exception
+    models = app.button_group(key="variants").options
+    titles = [str(getattr(option, "content", option)) for option in models]
+    assert any("of songs" in title for title in titles), titles
+    assert len(titles) == len(ensembles.titles())
+    assert len(app.button_group(key="variants").value) == len(titles), "all to begin with"

@@ -199,8 +199,8 @@ def slopes(table: pd.DataFrame) -> alt.LayerChart:
     """Each song's percentile under each model: a line per song."""
     colours = palette()
     order = list(dict.fromkeys(table["Model"]))
-    x = alt.X("Model:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=130))
-    y = alt.Y("Percentile:Q", scale=alt.Scale(domain=[0, 100]), title="Percentile in the catalogue")
+    x = alt.X("Model:N", sort=order, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=170))
+    y = alt.Y("Percentile:Q", scale=alt.Scale(domain=[0, 100]), title="Percentile of its songs")
     base = alt.Chart(table)
     lines = base.mark_line(color=colours.grey, point=True).encode(
         x=x,
@@ -208,7 +208,10 @@ def slopes(table: pd.DataFrame) -> alt.LayerChart:
         detail="Song:N",
         tooltip=["Song", "Model", alt.Tooltip("Percentile:Q", format=".0f")],
     )
-    last = base.transform_filter(alt.datum.Model == order[-1])
+    # Each line is named at its last point; not every song is known to the last model.
+    last = base.transform_calculate(_place=f"indexof({order!r}, datum.Model)")
+    last = last.transform_joinaggregate(_last="max(_place)", groupby=["Song"])
+    last = last.transform_filter("datum._place == datum._last")
     names = last.mark_text(align="left", dx=8, color=colours.ink, limit=200).encode(
         x=x, y=y, text="Song:N"
     )

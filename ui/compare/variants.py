@@ -1,49 +1,57 @@
-"""Songs of this session scored by every packaged model: a slope chart of percentiles."""
+"""A visitor's songs scored by every model of this server: a slope chart of percentiles."""
 
 import pandas as pd
 import streamlit as st
 
-from hitcore import weights
 from hitcore.errors import HitcoreError
 from hitcore.experiments import VARIANTS
 from ui.analyse import reports, songs
 from ui.analyse.summary import name_of
 from ui.compare import rows
-from ui.frame import charts, page
+from ui.frame import charts, ensembles, page
 
 
 def show() -> None:
-    """Ask for songs, score them with every model that has a catalogue, and draw the slopes."""
-    models = demo_models()
-    if not models:
-        page.empty_state("No trained ensembles are installed: see the Models page.")
+    """Ask for songs and models, score the songs with the models, and draw the slopes."""
+    titles = ensembles.titles()
+    if not titles:
+        page.empty_state("No hit models are installed: see the Models page.")
         return
     brought, demos = songs.brought(), songs.demo_songs()
     if not brought and not demos:
         page.empty_state("Bring songs on the Analyse page first.")
         return
+    models = st.pills(
+        "Models",
+        list(titles),
+        selection_mode="multi",
+        default=list(titles),
+        format_func=lambda name: titles.get(name, name),
+        key="variants",
+    )
     if brought:
-        st.markdown(f"{len(brought)} songs from the Analyse page, {len(models)} variants.")
+        st.markdown(f"{len(brought)} song{'s' * (len(brought) > 1)} from the Analyse page.")
     else:
-        st.markdown(f"The {len(demos)} demo songs, {len(models)} variants. Bring yours on Analyse.")
-    st.caption(which_words(models))
+        st.markdown(f"The {len(demos)} demo songs. Bring yours on Analyse.")
+    st.caption(which_words(list(titles)))
     if not st.button(
-        "Score them with every packaged variant", icon=":material/stacked_line_chart:"
+        "Score them with these models", icon=":material/stacked_line_chart:", disabled=not models
     ):
         return
     chosen = brought or [songs.bring(name, path.read_bytes()) for name, path in demos.items()]
     table = _percentiles(chosen, models)
     if table.empty:
         st.info(
-            "The variants learned from synthetic songs and say nothing about real ones: try the "
-            "demo songs.",
+            "None of these models knows songs like these, so none gives them a place. The demo "
+            "ensembles learned from synthetic songs: try the demo songs.",
             icon=":material/help:",
         )
         return
     charts.figure(
-        "Do the variants agree about these songs?",
+        "Do the models agree about these songs?",
         rows.slopes(table),
-        "Each line is a song; the higher, the closer to the top of the demo catalogue.",
+        "Each line is a song; the higher, the more of the songs that a model knows score lower. A "
+        "model to which a song is foreign has no point on its line.",
         table,
         key="slopes",
     )
@@ -58,21 +66,10 @@ def which_words(models: list[str]) -> str:
     text = f"Packaged as ensembles of the demo catalogue: rows {', '.join(packaged)}."
     if left:
         text += (
-            f" Not packaged, to keep the app small: {', '.join(left)}; `hitcore experiment export` "
-            "makes ensembles of any row that you have run."
+            f" Not packaged, to keep the app small: {', '.join(left)}. Each row that you train on "
+            "the Experiments page or by `hitcore experiment run` joins these models."
         )
     return text
-
-
-def demo_models() -> list[str]:
-    """The packaged hit models, by name."""
-    return [
-        row.name
-        for row in weights.status()
-        if row.kind == "hit model"
-        and row.name in weights.packaged()
-        and row.name.startswith("demo-")
-    ]
 
 
 def _percentiles(chosen: list[songs.Brought], models: list[str]) -> pd.DataFrame:
