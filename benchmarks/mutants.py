@@ -1,7 +1,8 @@
-"""Mutations of the protocol that once survived the tests: each is applied, and a test must fail.
+"""Mutations of the protocol and of the doors: each is applied, and a test must fail.
 
-    python benchmarks/mutants.py             # all; a few minutes
+    python benchmarks/mutants.py             # all; a quarter of an hour
     python benchmarks/mutants.py fusion      # those whose name contains a word
+    python benchmarks/mutants.py door:       # those of sign-in, gate, cookies and proxies
 
 Each mutation is a change of text in a copy of the package; the tests named with it run against
 the copy, and the first that fails is printed. The exit status is 1 where one survives, or where
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,12 @@ SWAPPED = "split._replace(valid=split.test, test=split.valid)"
 PROTOCOL = "tests/experiments/test_protocol.py"
 CHOOSING = "tests/learning/test_choosing.py"
 SURVIVORS = "tests/mutants/test_survivors.py"
+GATE = "tests/ui/test_gate.py"
+FRONT = "tests/ui/test_front.py"
+VISITORS = "tests/ui/test_visitors.py"
+ACCESS = "tests/ui/test_access.py"
+CARRIED = ("hitcore", "tests", "ui", "pages", "benchmarks", "assets", ".streamlit")
+FILES = ("pyproject.toml", "requirements.txt", "app.py", "server.py")
 
 
 @dataclass(frozen=True)
@@ -113,16 +120,126 @@ MUTANTS = (
 )  # fmt: skip
 """What the review found, and what the verdicts must not do."""
 
+DOORS = (
+    Mutant("everybody passes the gate", "ui/server/gate.py",
+           "or may_enter(scope):", "or True:", GATE),
+    Mutant("nothing is open", "ui/server/gate.py", "or is_open(scope) or", "or", GATE),
+    Mutant("websockets pass", "ui/server/gate.py",
+           'scope["type"] == "lifespan" or', 'scope["type"] != "http" or', GATE),
+    Mutant("a route by another method counts", "ui/server/gate.py",
+           "if match is Match.FULL:", "if match is not Match.NONE:", GATE),
+    Mutant("the frame takes any method", "ui/server/gate.py",
+           ' and scope["method"] in ("GET", "HEAD")', "", GATE),
+    Mutant("the frame takes websockets", "ui/server/gate.py",
+           'reading = scope["type"] == "http" and scope["method"]',
+           'reading = scope.get("method", "GET")', GATE),
+    Mutant("every path of the frame is open", "ui/server/gate.py",
+           "(path in FRAME_PATHS or FRAME_FILES.fullmatch(path) is not None)", "True", GATE),
+    Mutant("a script's address may go on", "ui/server/gate.py",
+           "FRAME_FILES.fullmatch(", "FRAME_FILES.match(", GATE),
+    Mutant("names in the frame may begin with a dot", "ui/server/gate.py",
+           r"(/[\w-][\w.-]*)+", r"(/[\w.-]+)+", GATE),
+    Mutant("any mount of its name is the frame", "ui/server/gate.py",
+           " and route.path == base_path()", "", GATE),
+    Mutant("any mount in its place is the frame", "ui/server/gate.py",
+           "route.name == FRAME and ", "", GATE),
+    Mutant("what is mounted at an open path is open", "ui/server/gate.py",
+           "if not isinstance(route, Route | WebSocketRoute):", "if route is None:", GATE),
+    Mutant("open for another kind of request", "ui/server/gate.py",
+           '(scope["type"], route.path) == (kind, base_path() + name)',
+           "route.path == base_path() + name", GATE),
+    Mutant("raw paths compared, without the base path", "ui/server/gate.py",
+           "(kind, base_path() + name)", "(kind, name)", GATE),
+    Mutant("the path before the mount counts", "ui/server/gate.py",
+           'path.removeprefix(inner["root_path"])', "path", GATE),
+    Mutant("the base path without a slash is closed", "ui/server/gate.py",
+           "if route is None:\n        # Starlette", "if False:\n        # Starlette", GATE),
+    Mutant("whoever has signed in passes, listed or not", "ui/server/gate.py",
+           'verdict(claims) == "enter"', 'verdict(claims) != "sign in"', GATE),
+    Mutant("the cookie of another address counts", "ui/server/streamlit_private.py",
+           "return _parse_decoded_user_cookie(cookie, origin)",
+           "return __import__('json').loads(cookie)", GATE),
+    Mutant("the cookie's signature is not looked at", "ui/server/streamlit_private.py",
+           "cookie = _get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)",
+           "from itsdangerous import URLSafeTimedSerializer as S; "
+           'found = S("").loads_unsafe(cookies.get(USER_COOKIE_NAME, ""))[1]; '
+           "cookie = found.encode() if isinstance(found, str) else None", GATE),
+    Mutant("no gate", "server.py", "        Middleware(Gate),\n", "", GATE),
+    Mutant("any name of the host", "server.py",
+           'st.get_option("server.allowedHosts") or ["*"]', '["*"]', GATE),
+    Mutant("no numbers for browsers", "server.py", "        Middleware(Visitors),\n", "", GATE),
+    Mutant("cookies as Streamlit sets them", "server.py",
+           "        Middleware(SecureCookies),\n", "", GATE),
+    Mutant("cookies go over plain HTTP too", "ui/server/front.py",
+           '(b"Secure", b"SameSite=Lax")', '(b"SameSite=Lax",)', FRONT),
+    Mutant("cookies go across sites", "ui/server/front.py",
+           '(b"Secure", b"SameSite=Lax")', '(b"Secure",)', FRONT),
+    Mutant("cookies are marked whatever the scheme", "ui/server/front.py",
+           ' or scope["scheme"] != "https"', "", FRONT),
+    Mutant("a network of all addresses is a name", "ui/server/front.py",
+           "if network.prefixlen == 0:", "if False:", FRONT),
+    Mutant("what is no address is a name", "ui/server/front.py",
+           "raise _not_named(name) from error", "continue", FRONT),
+    Mutant("a server starts that believes everybody", "ui/server/serve.py",
+           "            check_proxies(os.environ[PROXIES])\n", "            pass\n", FRONT),
+    Mutant("scripts read the browser's number", "ui/server/visitors.py",
+           'cookie[COOKIE]["httponly"] = True', "pass", VISITORS),
+    Mutant("the browser's number goes across sites", "ui/server/visitors.py",
+           ', "samesite": "Lax"', "", VISITORS),
+    Mutant("any text is a browser's number", "ui/server/visitors.py",
+           " and NUMBER.fullmatch(value) else", " else", VISITORS),
+    Mutant("the app does not stop at the door", "app.py", "access.enter()\n", "", ACCESS),
+    Mutant("a page does not stop at the door", "ui/frame/page.py",
+           "    access.enter()  #", "    pass  #", ACCESS),
+    Mutant("faulty settings let people in", "ui/server/access.py",
+           "if self.fault is not None:", "if False:", ACCESS),
+    Mutant("any answer to is_logged_in is yes", "ui/server/access.py",
+           'user.get("is_logged_in") is not True', 'not user.get("is_logged_in")', ACCESS),
+    Mutant("an address without @", "ui/server/access.py",
+           ' or address.count("@") != 1', "", ACCESS),
+    Mutant("an address that is no text", "ui/server/access.py",
+           "not isinstance(address, str) or ", "", ACCESS),
+    Mutant("unverified addresses count", "ui/server/access.py",
+           "if not (verified or self.trust_unverified):", "if False:", ACCESS),
+    Mutant("any word for verified is yes", "ui/server/access.py",
+           'user.get("email_verified") in (True, "true")', 'bool(user.get("email_verified"))',
+           ACCESS),
+    Mutant("any word trusts the unverified", "ui/server/access.py",
+           'access.get("trust_unverified") is True', 'bool(access.get("trust_unverified"))',
+           ACCESS),
+    Mutant("the end of an address is enough", "ui/server/access.py",
+           'address in listed or address[address.index("@") :] in listed',
+           "address.endswith(tuple(listed))", ACCESS),
+    Mutant("[access] without [auth] is no fault", "ui/server/access.py",
+           "if not isinstance(auth, Mapping) or not auth:", "if False:", ACCESS),
+    Mutant("a short secret is no fault", "ui/server/access.py",
+           'if len(str(auth.get("cookie_secret", ""))) < MIN_SECRET:', "if False:", ACCESS),
+    Mutant("an absent list is no fault", "ui/server/access.py",
+           "if not isinstance(allow, list | tuple) or not allow:", "if False:", ACCESS),
+    Mutant("entries that are no addresses are no fault", "ui/server/access.py",
+           'if not all(isinstance(entry, str) and ("@" in entry', 'if not all(("@" in str(entry)',
+           ACCESS),
+    Mutant("entries without @ are no fault", "ui/server/access.py",
+           '("@" in entry or entry == "*") for', "True for", ACCESS),
+    Mutant("secrets that cannot be read open the door", "ui/server/access.py",
+           "if any(Path(file).exists()", "if False and any(Path(file).exists()", ACCESS),
+    Mutant("headers name the visitor", "ui/server/access.py",
+           'if st.get_option("server.trustedUserHeaders"):', "if False:", ACCESS),
+)  # fmt: skip
+"""Each check between a stranger and the songs, dropped."""
+
 
 def main() -> int:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     survived = 0
     with tempfile.TemporaryDirectory(prefix="hitcore-mutants-") as folder:
         copy = Path(folder)
-        for name in ("hitcore", "tests", "ui", "benchmarks", "assets"):
+        for name in CARRIED:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy2(ROOT / "pyproject.toml", copy)
-        chosen = [mutant for mutant in MUTANTS if wanted in mutant.name]
+        for name in FILES:
+            shutil.copy2(ROOT / name, copy)
+        doors = (replace(mutant, name=f"door: {mutant.name}") for mutant in DOORS)
+        chosen = [mutant for mutant in (*MUTANTS, *doors) if wanted in mutant.name]
         for tests in dict.fromkeys(mutant.tests for mutant in chosen):
             if run(tests, copy).returncode:
                 sys.exit(f"{tests} fails without any mutation: mend that first")

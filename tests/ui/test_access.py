@@ -37,6 +37,8 @@ def allowing(*entries: str, **more: Any) -> Any:
         (["@label.example"], {"email": "eve@evil.example@label.example"}, "refused"),
         (["@label.example"], {"email": "@label.example "}, "refused"),
         (["@label.example"], {"email": ["ben@label.example"]}, "refused"),
+        (["@label.example"], {"email": "ben"}, "refused"),
+        (["en@label.example"], {}, "refused"),
         (["ann@label.example"], {}, "refused"),
         (["@label.example"], {"is_logged_in": False}, "sign in"),
         (["*"], {"is_logged_in": "true"}, "sign in"),
@@ -100,3 +102,11 @@ def test_a_page_that_is_run_past_the_door_is_closed_too(secrets: Path, page: Pat
     assert [button.label for button in test.button] == ["Sign in"]
     assert not test.dataframe
     assert [title.value for title in test.title] == ["hitcore"]
+
+
+def test_the_app_stops_at_the_door(secrets: Path) -> None:
+    secrets.write_text(f'[auth]\ncookie_secret = "{32 * "?"}"\n[access]\nallow = ["*"]\n')
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not test.exception
+    assert [button.label for button in test.button] == ["Sign in"]
+    assert not test.sidebar

@@ -36,7 +36,7 @@ def test_everybody_is_no_name(value: str) -> None:
 
 
 def test_a_server_that_would_believe_everybody_does_not_start() -> None:
-    command = [sys.executable, "-m", "ui.server.serve", "--server.port", "1"]
+    command = [sys.executable, "-m", "ui.server.serve", "--server.port", "none"]
     environment = {**os.environ, PROXIES: "*"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 2

@@ -272,10 +272,13 @@ class Served:
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> int:
         """The status of one request, its target sent letter for letter."""
+        return self.answer(target, method, **headers).status
+
+    def answer(self, target: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
             connection.request(method, target, headers=headers)
-            return connection.getresponse().status
+            return connection.getresponse()
 
     def connects(self, target: str) -> int:
         """The status of an attempt to open a websocket; 101 where it opens."""
@@ -404,3 +407,14 @@ def test_the_server_answers_to_its_own_names_alone(served: Served) -> None:
     for path in ("/", "/_stcore/health", "/media/a.wav"):
         assert served.ask(served.base + path, host="evil.example", **cookie()) == 400
         assert served.ask(served.base + path, host="localhost", **cookie()) != 400
+
+
+def test_every_browser_gets_a_number_and_over_https_over_https_alone(served: Served) -> None:
+    page, secure = f"{served.base}/compare", {"x-forwarded-proto": "https"}
+    cookie = served.answer(page).headers["set-cookie"]
+    assert f"Path={served.base or '/'};" in cookie
+    assert "Secure" not in cookie
+    assert "; Secure" in served.answer(page, **secure).headers["set-cookie"]
+    assert (
+        "; Secure" in served.answer(f"{served.base}/_stcore/health", **secure).headers["set-cookie"]
+    )

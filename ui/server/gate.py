@@ -84,11 +84,9 @@ def is_open(scope: Scope) -> bool:
 
 
 def may_enter(scope: Scope) -> bool:
-    """Whether the signed cookie of a request names somebody who may enter."""
-    rules = access.policy()
-    if not rules.required:
-        return True
-    return rules.verdict(signed_in_claims(HTTPConnection(scope).cookies)) == "enter"
+    """Whether nobody need sign in, or the signed cookie of a request names somebody who may enter."""
+    claims = signed_in_claims(HTTPConnection(scope).cookies)
+    return access.policy().verdict(claims) == "enter"
 
 
 def _taken(scope: Scope) -> tuple[BaseRoute | None, Scope]:
