@@ -127,6 +127,18 @@ def suite(name: str, *files: str) -> Callable[[float], Iterator[Line]]:
     return run
 
 
+def doors(share: float) -> Iterator[Line]:
+    """Each check between a stranger and the songs dropped in turn; a test must notice."""
+    started = time.monotonic()
+    command = [sys.executable, str(ROOT / "benchmarks" / "mutants.py"), "door:"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(f"mutants.py: {done.stderr[-500:]}")
+    tried = re.findall(r"^(killed|SURVIVED|NOT APPLIED) ", done.stdout, re.MULTILINE)
+    seconds = time.monotonic() - started
+    yield Line("checks of the doors dropped", len(tried), tried.count("killed"), seconds, "")
+
+
 PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "input": suite(
         "bad input: cases", "tests/test_hostile_input.py", "tests/audio/test_hostile.py",
@@ -136,6 +148,12 @@ PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "strangers": suite(
         "strangers: cases", "tests/ui/test_access.py", "tests/browser/test_strangers.py"
     ),
+    "gate": suite(
+        "every address at the gate: cases", "tests/ui/test_gate.py", "tests/ui/test_front.py",
+        "tests/ui/test_streamlit_private.py",
+    ),
+    "proxy": suite("behind nginx: cases", "tests/browser/test_proxy.py"),
+    "doors": doors,
     "supply": suite("supply chain: cases", "tests/test_supply_chain.py"),
     "audio": hostile_audio,
     "logs": hostile_logs,

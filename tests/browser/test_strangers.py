@@ -98,6 +98,8 @@ def test_who_is_on_the_list_works_and_nobody_else_reaches_it(
     colleague.goto(address)
     colleague.get_by_text("Nothing here yet").wait_for(timeout=60_000)
     assert colleague.locator("audio").count() == 0
+    # Who knows the hash of a clip may fetch it, as SECURITY.md says.
+    assert other.request.get(media).status == 200
     other.close()
 
     # Ann herself, later and in another tab: her link still works; signed out, it does not.

@@ -84,7 +84,7 @@ def is_open(scope: Scope) -> bool:
 
 
 def may_enter(scope: Scope) -> bool:
-    """Whether nobody need sign in, or the signed cookie of a request names somebody who may enter."""
+    """Whether a request may pass: by its signed cookie, or because nobody need sign in."""
     claims = signed_in_claims(HTTPConnection(scope).cookies)
     return access.policy().verdict(claims) == "enter"
 
