@@ -142,7 +142,7 @@ def analyse(
         heard.is_demo = is_demo_song(content_hash) if demo_song is None else demo_song
         heard.is_silent = "silent" in decoded.info.flags
         scores, notes = _scores(heard, models)
-        notes = [*decoded.info.notes, *notes]
+        notes = [*decoded.info.notes, *filter(None, [decoded.unprotected]), *notes]
     say("Done", 1.0)
     return SongReport(
         name=label,

@@ -1,7 +1,8 @@
 """Sound files to mono samples: any usual format, within limits, in a process of its own.
 
 The content is sniffed and the name is not believed. Decoding happens in a bounded child process
-(`isolation`), so that a hostile file harms nothing; what it may cost is in `DecodeLimits`.
+(`isolation`), so that a hostile file harms nothing; what it may cost is in `DecodeLimits`, and
+`walls` says which sandbox the child has here.
 
 Conventions:
     samples: mono float32, full scale is 1; several channels are averaged, unless they cancel each
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from hitcore.audio import isolation
 from hitcore.audio.containers import is_sound_file
+from hitcore.audio.isolation import walls
 from hitcore.audio.refusals import ACCEPTED
 from hitcore.audio.waveform import Waveform, check_rate, encode
 from hitcore.errors import AudioError, ParameterError
@@ -43,6 +45,7 @@ __all__ = [
     "encode",
     "is_sound_file",
     "load_audio",
+    "walls",
 ]
 
 AudioSource = str | os.PathLike[str] | bytes | BinaryIO
@@ -111,6 +114,8 @@ class DecodedAudio:
     """About the whole file, even if only a passage was decoded."""
     start_s: float = 0.0
     """Where in the song the waveforms start, seconds."""
+    unprotected: str = ""
+    """What is to be said where the decoder ran without the filter of its sandbox."""
 
     @property
     def waveform(self) -> Waveform:
@@ -184,22 +189,25 @@ def decode(
     with contextlib.ExitStack() as files:
         opened = files.enter_context(_opened(source, limits.max_file_bytes))
         results = [files.enter_context(_descriptor(isolation.memory_file())) for _ in rates]
-        found = isolation.run(request, opened, results, limits.max_wall_s, limits.max_memory_bytes)
+        found, stand = isolation.run(
+            request, opened, results, limits.max_wall_s, limits.max_memory_bytes
+        )
         n_bytes = os.fstat(opened).st_size
         samples = [_mapped(*pair) for pair in zip(results, found["n_samples"], strict=True)]
     waveforms = {
         rate: Waveform(row, rate) for rate, row in zip(found["rates"], samples, strict=True)
     }
     info = _info(found, n_bytes)
+    unprotected = "" if stand.seccomp else stand.sentence
     if length is None:
-        return DecodedAudio(waveforms, info)
+        return DecodedAudio(waveforms, info, 0.0, unprotected)
     if not found["whole"]:
-        return DecodedAudio(waveforms, info, float(found["start_s"]))
+        return DecodedAudio(waveforms, info, float(found["start_s"]), unprotected)
     begin = max(0.0, (info.duration_s - length) / 2 if start is None else start)
     end = min(begin + length, info.duration_s)
     begin = min(begin, end)
     crops = {rate: wave.crop(begin, end) for rate, wave in waveforms.items()}
-    return DecodedAudio(crops, info, begin)
+    return DecodedAudio(crops, info, begin, unprotected)
 
 
 # --- inside --------------------------------------------------------------------------------------

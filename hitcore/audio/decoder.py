@@ -18,7 +18,7 @@ import soxr
 from hitcore.audio.codecs import Mixer, Samples, Source
 from hitcore.audio.containers import sniff
 from hitcore.audio.opening import open_source
-from hitcore.audio.refusals import Refusal, damaged
+from hitcore.audio.refusals import Bytes, Refusal, damaged
 from hitcore.audio.tagtext import plain, read_tags
 from hitcore.audio.waveform import SAMPLE_RATES
 
@@ -76,8 +76,18 @@ def decode_file(source: int, results: list[int], request: Request) -> dict[str, 
     Raises:
         Refusal: it is no sound file, damaged beyond use, or outside the limits.
     """
-    size = os.fstat(source).st_size
-    data: bytes | mmap.mmap = mmap.mmap(source, 0, access=mmap.ACCESS_READ) if size else b""
+    return decode_mapped(mapped(source), source, results, request)
+
+
+def mapped(source: int) -> Bytes:
+    """The content of the file behind a descriptor, which is not read before it is looked at."""
+    if not os.fstat(source).st_size:
+        return b""
+    return mmap.mmap(source, 0, access=mmap.ACCESS_READ)
+
+
+def decode_mapped(data: Bytes, source: int, results: list[int], request: Request) -> dict[str, Any]:
+    """As `decode_file`, for a file that is mapped already."""
     container = sniff(data)
     sound = open_source(container, data, source)
     notes = sound.notes

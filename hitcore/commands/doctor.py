@@ -65,7 +65,7 @@ def examine() -> Iterator[Finding]:
         found = _version(package)
         yield Finding(package, found or "not installed", True, "" if found else f"for {advice}")
     yield from _weights()
-    yield _sandbox()
+    yield _decoder()
     yield _device()
     yield _disk()
 
@@ -104,19 +104,20 @@ def _weights() -> Iterator[Finding]:
             yield Finding(f"weights {name}", "installed and whole", True)
 
 
-def _sandbox() -> Finding:
-    """Decoding one made-up sound tells whether the decoding process works at all."""
+def _decoder() -> Finding:
+    """Decoding one made-up sound tells whether the decoding process works, and in which sandbox."""
     import numpy as np
 
-    from hitcore.audio import Waveform, encode, load_audio
-    from hitcore.errors import AudioError
+    from hitcore.audio import Waveform, encode, load_audio, walls
+    from hitcore.errors import HitcoreError
 
     try:
         load_audio(encode(Waveform(np.zeros(8000, np.float32), 8000)))
-    except AudioError as error:
+        stand = walls()
+    except HitcoreError as error:
         advice = "the decoder runs in a process of its own: check limits on processes and memory"
         return Finding("decoder", str(error), False, advice)
-    return Finding("decoder", "works in a process of its own, with limits and no sandbox", True)
+    return Finding("decoder", f"works; {stand.sentence}", True, stand.advice)
 
 
 def _device() -> Finding:

@@ -301,7 +301,9 @@ def while_decoding(action: Callable[[int, int], None], path: Path, limits: Decod
     thread.start()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        busy = [(s.pid, child) for s in list(isolation._pool._all) for child in descendants(s.pid)]
+        # While a server starts, its children try the sandbox.
+        ready = [s for s in list(isolation._pool._all) if s.known_walls is not None]
+        busy = [(s.pid, child) for s in ready for child in descendants(s.pid)]
         if busy:
             action(*busy[0])
             break

@@ -4,21 +4,21 @@ Decoders are C code that parses what strangers wrote. So no file is decoded in t
 
     this process  --socket-->  server  --fork-->  one child per file
 
-A server is a light process (numpy, soundfile and soxr, no torch) that is kept between files, so
-that a file costs a fork and no start-up. Each file is decoded in a fresh fork of it under limits
-on memory, processor time and wall time, and leaves nothing behind for the next. Files go in and
-samples come out as descriptors of memory files, which are mapped and never copied or unpickled.
-A server that dies or hangs is replaced. Servers end with the process that started them.
+A server (`server`) is a light process (numpy, soundfile and soxr, no torch) that is kept between
+files, so that a file costs a fork and no start-up. Each file is decoded in a fresh fork of it under
+limits on memory, processor time and wall time, in a `sandbox` where the system has one, and leaves
+nothing behind for the next. Files go in and samples come out as descriptors of memory files, which
+are mapped and never copied or unpickled. A server that dies or hangs is replaced. Servers end with
+the process that started them.
 
 Calls may come from many threads, from forked and from spawned processes.
 """
 
 import atexit
 import contextlib
-import errno
 import json
+import logging
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -26,28 +26,38 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hitcore.audio.waveform import SAMPLE_RATES
+from hitcore.audio.isolation import sandbox
+from hitcore.audio.isolation.sandbox import Walls
 from hitcore.errors import AudioError
 
-_LONGEST_MESSAGE = 1 << 16
+LONGEST_MESSAGE = 1 << 16
 _LONGEST_START_S = 60.0
 _PARALLEL = max(2, os.cpu_count() or 1)
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 _START = (
-    "import sys; sys.path[:] = sys.argv[1:]; from hitcore.audio import isolation; isolation.serve()"
+    "import sys; sys.path[:] = sys.argv[1:]; from hitcore.audio.isolation import server; "
+    "server.serve()"
+)
+
+_NO_SERVER = (
+    "the decoding process could not be started, or was killed twice; memory is probably short: "
+    "check `python -c 'import soundfile, soxr, av'`"
 )
 
 Reply = dict[str, Any]
 
+_told: set[Walls] = set()
+log = logging.getLogger(__name__)
+
 
 def run(
     request: Reply, source: int, results: Sequence[int], max_wall_s: float, max_memory: int
-) -> Reply:
-    """The findings of one decoding, carried out in a bounded child process.
+) -> tuple[Reply, Walls]:
+    """The findings of one decoding, carried out in a bounded child process, and its sandbox.
 
     At most as many files are decoded at once as there are processors; further calls wait.
 
@@ -59,35 +69,76 @@ def run(
         max_memory: bytes that the child may use beyond what it starts with.
 
     Raises:
-        AudioError: the file was refused, or broke its decoder or a limit.
+        AudioError: the file was refused, broke its decoder or a limit, or did what no decoder may.
+        ParameterError: the surroundings ask for a sandbox that there is not (`sandbox.mode`).
     """
-    job = {"request": request, "max_wall_s": max_wall_s, "max_memory": max_memory}
+    mode = sandbox.mode()
+    limits = {"max_wall_s": max_wall_s, "max_memory": max_memory}
+    job = {"request": request, "sandbox": mode, **limits}
     with _pool.slots:
         try:
-            reply = _asked(job, [source, *results], max_wall_s)
+            reply, stand = _asked(job, [source, *results], max_wall_s)
         except TimeoutError:
             raise AudioError(_too_slow(max_wall_s)) from None
         except OSError:  # The server itself was gone, through no fault of this file.
             try:
-                reply = _asked(job, [source, *results], max_wall_s)
+                reply, stand = _asked(job, [source, *results], max_wall_s)
             except OSError as error:
-                raise AudioError(
-                    "the decoding process could not be started, or was killed twice; memory is "
-                    "probably short: check `python -c 'import soundfile, soxr, av'`"
-                ) from error
-    return _checked(reply, max_wall_s, max_memory)
+                raise AudioError(_NO_SERVER) from error
+    if mode == sandbox.OFF:
+        stand = sandbox.NONE
+    _tell(stand)
+    return _checked(reply, stand, max_wall_s, max_memory), stand
 
 
-def _asked(job: Reply, files: list[int], max_wall_s: float) -> Reply:
-    """The reply of one server, which is kept for the next file unless anything goes wrong."""
+def walls() -> Walls:
+    """The sandbox that decoders have here, or would have; found out once by each process.
+
+    Raises:
+        AudioError: no decoding process could be started.
+        ParameterError: the surroundings ask for a sandbox that there is not (`sandbox.mode`).
+
+    Example:
+        >>> walls().sentence[:12]
+        'decoders run'
+    """
+    if sandbox.mode() == sandbox.OFF:
+        return sandbox.NONE
+    if (known := _pool.known_walls()) is not None:  # Nobody waits for decoders that are at work.
+        return known
+    try:
+        with _pool.slots, _lent() as server:
+            stand = server.walls()
+    except OSError as error:
+        raise AudioError(_NO_SERVER) from error
+    _tell(stand)
+    return stand
+
+
+def _asked(job: Reply, files: list[int], max_wall_s: float) -> tuple[Reply, Walls]:
+    """The reply of one server, and the walls around its children."""
+    with _lent() as server:
+        return server.ask(job, files, max_wall_s), server.walls()
+
+
+@contextlib.contextmanager
+def _lent() -> Iterator["_Server"]:
+    """A server, which is kept for the next file unless anything goes wrong."""
     server = _pool.take()
     try:
-        reply = server.ask(job, files, max_wall_s)
+        yield server
     except BaseException:
         server.kill()
         raise
     _pool.give_back(server)
-    return reply
+
+
+def _tell(stand: Walls) -> None:
+    """Put into the log, once, that a wall is missing."""
+    if stand in _told or (stand.seccomp and stand.landlock):
+        return
+    _told.add(stand)
+    log.log(logging.INFO if stand.seccomp else logging.WARNING, "%s", stand.sentence)
 
 
 def memory_file() -> int:
@@ -106,10 +157,10 @@ class _Server:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        here = str(Path(__file__).resolve().parents[2])
+        here = str(Path(__file__).resolve().parents[3])
         paths = [os.path.abspath(path) for path in sys.path] + [here]
         self._socket = ours
-        self._ready = False
+        self.known_walls: Walls | None = None
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _START, *paths],
@@ -127,15 +178,20 @@ class _Server:
 
     def ask(self, job: Reply, files: list[int], max_wall_s: float) -> Reply:
         """The reply to a job; TimeoutError where it takes too long, OSError where none comes."""
-        if not self._ready:  # Starting is not the file's fault.
+        self.walls()  # Starting is not the file's fault.
+        send(self._socket, job, files)
+        # The child ends itself in time; a second more, and it is not able to.
+        return receive(self._socket, time.monotonic() + max_wall_s + 1.0)[0]
+
+    def walls(self) -> Walls:
+        """The sandbox of its children, once it has started; OSError where it does not."""
+        if self.known_walls is None:
             try:
-                _receive(self._socket, time.monotonic() + _LONGEST_START_S)
+                ready, _ = receive(self._socket, time.monotonic() + _LONGEST_START_S)
             except TimeoutError as error:
                 raise ConnectionError("the server does not start") from error
-            self._ready = True
-        _send(self._socket, job, files)
-        # The child ends itself in time; a second more, and it is not able to.
-        return _receive(self._socket, time.monotonic() + max_wall_s + 1.0)[0]
+            self.known_walls = Walls(**ready["walls"])
+        return self.known_walls
 
     def kill(self) -> None:
         """End the server and whatever it runs, at once."""
@@ -174,6 +230,11 @@ class _Pool:
         with self._lock:
             self._idle.append(server)
 
+    def known_walls(self) -> Walls | None:
+        """What a server has said of the sandbox; None: none has started."""
+        with self._lock:
+            return next((s.known_walls for s in self._all if s.known_walls is not None), None)
+
     def close(self) -> None:
         with self._lock:
             servers, self._all, self._idle = self._all, set(), []
@@ -209,10 +270,13 @@ def _environment() -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _checked(reply: Reply, max_wall_s: float, max_memory: int) -> Reply:
+def _checked(reply: Reply, stand: Walls, max_wall_s: float, max_memory: int) -> Reply:
     """The findings in a reply, or the error that it stands for."""
     if "findings" in reply:
         return dict(reply["findings"])
+    if "unprotected" in reply:
+        asked = f"{sandbox.VARIABLE}={sandbox.REQUIRE}"
+        raise AudioError(f"{stand.sentence}, and {asked} refuses that: {stand.advice}")
     if "refused" in reply:
         raise AudioError(str(reply["refused"]))
     if reply.get("memory"):
@@ -224,6 +288,12 @@ def _checked(reply: Reply, max_wall_s: float, max_memory: int) -> Reply:
     number = int(reply.get("signal", 0))
     if number in (signal.SIGALRM, signal.SIGXCPU):
         raise AudioError(_too_slow(max_wall_s))
+    if number == sandbox.ENDED_BY:
+        raise AudioError(
+            "the decoder tried what no decoder may (open a file, reach the network, start a "
+            "program, …) and its sandbox stopped it; nothing was harmed; the file is probably "
+            "hostile: convert it to WAV or FLAC with a program you trust"
+        )
     raise AudioError(
         f"the decoder crashed on this file ({_signal_name(number)}); nothing else was harmed; the "
         "file is damaged or hostile: convert it to WAV or FLAC with a program you trust"
@@ -247,7 +317,7 @@ def _signal_name(number: int) -> str:
 # --- both sides ----------------------------------------------------------------------------------
 
 
-def _send(connection: socket.socket, message: Reply, files: Sequence[int] = ()) -> None:
+def send(connection: socket.socket, message: Reply, files: Sequence[int] = ()) -> None:
     """One message on one line; descriptors travel with it."""
     line = json.dumps(message).encode() + b"\n"
     connection.settimeout(10.0)
@@ -255,7 +325,7 @@ def _send(connection: socket.socket, message: Reply, files: Sequence[int] = ()) 
     connection.sendall(line[sent:])
 
 
-def _receive(connection: socket.socket, deadline: float | None) -> tuple[Reply, list[int]]:
+def receive(connection: socket.socket, deadline: float | None) -> tuple[Reply, list[int]]:
     """The next message and its descriptors; OSError where the other side is gone."""
     line, files = b"", list[int]()
     while not line.endswith(b"\n"):
@@ -263,120 +333,9 @@ def _receive(connection: socket.socket, deadline: float | None) -> tuple[Reply, 
         if left is not None and left <= 0:
             raise TimeoutError
         connection.settimeout(left)
-        part, more, _, _ = socket.recv_fds(connection, _LONGEST_MESSAGE, 16)
+        part, more, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 16)
         files += more
         line += part
-        if not part or len(line) > _LONGEST_MESSAGE:
+        if not part or len(line) > LONGEST_MESSAGE:
             raise ConnectionError("the other side is gone")
     return json.loads(line), files
-
-
-# --- the server ----------------------------------------------------------------------------------
-
-
-def serve() -> None:
-    """Decode file after file for the process at the other end of standard input."""
-    import gc
-
-    # Loaded and made once, before the forks.
-    from hitcore.audio import decoder  # noqa: F401
-    from hitcore.audio.mpegframes import make_usual_patterns
-
-    make_usual_patterns()
-    connection = socket.socket(fileno=0)
-    gc.freeze()
-    _send(connection, {"ready": True})
-    while True:
-        try:
-            job, files = _receive(connection, None)
-        except OSError:
-            return
-        reply = _in_fork(job, files, connection)
-        if reply.get("needs_ffmpeg"):  # Loaded here, it is there for this file and all others.
-            import av  # noqa: F401
-
-            reply = _in_fork(job, files, connection)
-        for file in files:
-            os.close(file)
-        _send(connection, reply)
-
-
-def _in_fork(job: Reply, files: list[int], connection: socket.socket) -> Reply:
-    """The reply to one job, worked out in a fresh fork of this server."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            connection.close()
-            _limit(job, os.fstat(files[0]).st_size)
-            os.write(writing, json.dumps(_decode(job, files)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        # The end comes when the child ends, whatever it wrote.
-        line = pipe.read(_LONGEST_MESSAGE // 2)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return {"signal": os.WTERMSIG(status)}
-    try:
-        return dict(json.loads(line))
-    except ValueError:
-        return {"signal": 0}
-
-
-def _limit(job: Reply, size: int) -> None:
-    """Bound this process; what breaks a limit fails or is killed by the system.
-
-    The file is mapped, which takes `size` bytes of address space and no memory of its own.
-    """
-    seconds = int(job["max_wall_s"]) + 1
-    rates = [rate or SAMPLE_RATES[1] for rate in job["request"]["sample_rates"]]
-    largest = 4 * max(rates) * job["request"]["max_duration_s"]
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, job["max_wall_s"])
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: int(largest) + 2**20,
-        resource.RLIMIT_AS: _address_space() + size + int(job["max_memory"]),
-    }
-    for name, value in limits.items():
-        _, hard = resource.getrlimit(name)
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(name, (bound, bound))
-
-
-def _address_space() -> int:
-    """Bytes of address space in use now; a generous guess where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return 1 << 32
-    return pages * resource.getpagesize()
-
-
-def _decode(job: Reply, files: list[int]) -> Reply:
-    from hitcore.audio import decoder, refusals
-
-    # FFmpeg's libraries are large, and are loaded by the server once for all children.
-    loaded = "av" in sys.modules
-    if not loaded:
-        sys.modules["av"] = None  # type: ignore[assignment]  # importing it fails
-    fields = {**job["request"], "sample_rates": tuple(job["request"]["sample_rates"])}
-    try:
-        return {"findings": decoder.decode_file(files[0], files[1:], decoder.Request(**fields))}
-    except refusals.Refusal as refusal:
-        return {"refused": str(refusal)}
-    except MemoryError:
-        return {"memory": True}
-    except Exception as error:
-        if isinstance(error, ImportError) and not loaded:
-            return {"needs_ffmpeg": True}
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            return {"memory": True}
-        # A hostile file can make a library raise anything; here that is the file's fault.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return {"refused": f"the file cannot be decoded ({reason}); it is probably damaged"}
