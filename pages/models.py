@@ -22,3 +22,4 @@ with page.error_boundary():
     )
     table.show(chosen)
     table.card_of_a_file()
+    table.decoders()

@@ -10,6 +10,7 @@ import streamlit as st
 from scipy.stats import rankdata
 
 from hitcore import weights
+from hitcore.audio import walls
 from hitcore.errors import HitcoreError
 from hitcore.evaluation import bootstrap_interval
 from hitcore.networks.cards import load_card
@@ -98,6 +99,13 @@ def choose(found: list[Card]) -> Card:
     )
     rows = state["selection"]["rows"]
     return found[rows[0]] if rows and rows[0] < len(found) else found[0]
+
+
+def decoders() -> None:
+    """Say which wall is missing around the decoders of songs; nothing where none is."""
+    stand = walls()
+    if not (stand.seccomp and stand.landlock):
+        st.caption(plain(f"Songs: {stand.sentence}. {stand.advice}".strip()))
 
 
 def show(card: Card) -> None:
