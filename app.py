@@ -18,6 +18,8 @@ PAGES = [
     st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
     st.Page("pages/method.py", title="Method", icon=":material/menu_book:"),
 ]
+if access.is_admin():
+    PAGES.append(st.Page("pages/status.py", title="Status", icon=":material/monitor_heart:"))
 
 chosen = st.navigation(PAGES, position="top")
 access.sign_out_button()

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from starlette.requests import HTTPConnection
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from ui.server.access import policy, policy_of
+from ui.operators import metrics
+from ui.server.access import is_local, policy, policy_of
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTH = {"cookie_secret": 32 * "?", "redirect_uri": "http://127.0.0.1:1/oauth2callback"}
@@ -110,3 +112,83 @@ def test_the_app_stops_at_the_door(secrets: Path) -> None:
     assert not test.exception
     assert [button.label for button in test.button] == ["Sign in"]
     assert not test.sidebar
+
+
+# --- admins, and whoever reads the figures -------------------------------------------------------
+
+TOKEN = "a scraper's token of 32 characters"
+
+
+@pytest.mark.parametrize(
+    ("admins", "claims", "is_admin"),
+    [
+        (["ben@label.example"], {}, True),
+        (["BEN@label.example"], {"email": "Ben@Label.example"}, True),
+        (["ann@label.example"], {}, False),
+        ([], {}, False),
+        (["ben@label.example"], {"email_verified": None}, False),
+        (["ben@label.example"], {"is_logged_in": False}, False),
+        (["eve@elsewhere.example"], {"email": "eve@elsewhere.example"}, False),  # may not enter
+    ],
+)
+def test_admins_are_those_on_both_lists(
+    admins: list[str], claims: dict[str, Any], is_admin: bool
+) -> None:
+    assert allowing("@label.example", admins=admins).is_admin(BEN | claims) is is_admin
+
+
+@pytest.mark.parametrize("more", [
+    {"admins": "ben@label.example"}, {"admins": ["*"]}, {"admins": ["@label.example"]},
+    {"admins": [1]}, {"metrics_token": "short"}, {"metrics_token": 1},
+])  # fmt: skip
+def test_admins_by_halves_let_nobody_in(more: dict[str, Any]) -> None:
+    rules = allowing("@label.example", **more)
+    assert rules.fault is not None
+    assert rules.verdict(BEN) == "refused"
+    assert not rules.is_admin(BEN)
+
+
+def test_without_sign_in_only_this_machine_is_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, listens, headers, expected in (
+        ("127.0.0.1", "127.0.0.1", {}, True),
+        ("::1", "localhost", {"Accept": "text/html"}, True),
+        ("192.0.2.1", "127.0.0.1", {}, False),
+        ("127.0.0.1", "0.0.0.0", {}, False),
+        ("127.0.0.1", None, {}, False),
+        ("127.0.0.1", "127.0.0.1", {"X-Forwarded-For": "192.0.2.1"}, False),
+        ("127.0.0.1", "127.0.0.1", {"Forwarded": "for=192.0.2.1"}, False),
+        ("testclient", "127.0.0.1", {}, False),
+    ):
+        monkeypatch.setattr(st, "get_option", lambda name, listens=listens: listens)
+        assert is_local(address, headers) is expected, (address, listens, headers)
+
+
+def asked(path_token: str = "", **cookies: str) -> HTTPConnection:
+    headers = [(b"authorization", path_token.encode())] if path_token else []
+    headers += [(b"cookie", f"{name}={value}".encode()) for name, value in cookies.items()]
+    return HTTPConnection({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)})
+
+
+@pytest.mark.parametrize(("given", "may"), [
+    (f"Bearer {TOKEN}", True), (f"bearer  {TOKEN}", True), ("Bearer x", False),
+    (TOKEN, False), (f"Basic {TOKEN}", False), ("Bearer ", False), ("", False),
+    (f"Bearer {TOKEN}é", False),
+])  # fmt: skip
+def test_figures_for_who_has_the_token(
+    given: str, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = allowing("*", metrics_token=TOKEN)
+    monkeypatch.setattr("ui.server.access.policy", lambda: rules)
+    assert metrics.may_read(asked(given)) is may
+    assert not rules.is_token("")
+    assert not allowing("*").is_token("None")
+
+
+def test_figures_for_admins_and_for_nobody_else_who_is_signed_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules = allowing("@label.example", admins=["ben@label.example"])
+    monkeypatch.setattr("ui.server.access.policy", lambda: rules)
+    for address, may in (("ben@label.example", True), ("ann@label.example", False)):
+        monkeypatch.setattr(metrics, "signed_in_claims", lambda _, a=address: BEN | {"email": a})
+        assert metrics.may_read(asked()) is may

@@ -154,7 +154,7 @@ def test_more_megabytes_than_one_person_may_have_are_refused(tmp_path: Path) -> 
     library = small(tmp_path, megabytes=1)
     song = library.add("many", "A", bytes(600_000))
     library.put_report("many", song.digest, " " * 300_000, {})
-    with pytest.raises(QuotaError, match=r"song of 0.2 MB was not kept: your songs take 0.9 of 1"):
+    with pytest.raises(QuotaError, match=r"it has 0.2 MB, and your songs take 0.9 of 1 MB"):
         library.add("many", "B", bytes(200_000))
     library.add("many", "B", bytes(50_000))
     library.add("few", "B", bytes(900_000))

@@ -66,15 +66,16 @@ def refused_words(refused: Sequence[HitcoreError], n_given: int) -> str | None:
     """Why some of the songs were not kept, on one line; None where all were.
 
     Example:
-        >>> refused_words([HitcoreError("this song was not kept: no room")], 1)
-        'this song was not kept: no room'
-        >>> refused_words(2 * [HitcoreError("this song was not kept: no room")], 3)
-        '2 of 3 songs were not kept. The first: this song was not kept: no room'
+        >>> refused_words([HitcoreError("there is no room")], 1)
+        'The song was not kept: there is no room'
+        >>> refused_words(2 * [HitcoreError("there is no room")], 3)
+        '2 of 3 songs were not kept. The first: there is no room'
     """
     if not refused:
         return None
-    if n_given == 1:
-        return str(refused[0])
     n = len(refused)
-    were = "songs were" if n > 1 else "songs was"
-    return f"{n:,} of {n_given:,} {were} not kept. The first: {refused[0]}"
+    if n_given == 1:
+        return f"The song was not kept: {refused[0]}"
+    if n == 1:
+        return f"1 of {n_given:,} songs was not kept: {refused[0]}"
+    return f"{n:,} of {n_given:,} songs were not kept. The first: {refused[0]}"

@@ -12,11 +12,16 @@ Both stand in `.streamlit/secrets.toml`:
     [access]
     allow = ["ann@example.org", "@label.example"]   # addresses, domains; "*": all who can sign in
     trust_unverified = false   # true: also where the provider does not say that it checked them
+    admins = ["ann@example.org"]           # who may see the state of the server
+    metrics_token = "a long random text"   # with which a scraper reads its figures
 
-Without either section nobody need sign in; the server then listens on this machine only. What is
-configured by halves, or cannot be read, lets nobody in.
+Without either section nobody need sign in; the server then listens on this machine only, and who
+works on this machine may see its state. What is configured by halves, or cannot be read, lets
+nobody in.
 """
 
+import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,8 @@ from typing import Any, Literal
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
+
+from ui.server import log
 
 Verdict = Literal["enter", "sign in", "refused"]
 
@@ -52,6 +59,10 @@ class Policy:
     """Whether to believe addresses that the provider does not call verified."""
     providers: tuple[str, ...] = ()
     """Named providers; none for the one unnamed."""
+    admins: tuple[str, ...] = ()
+    """Addresses of those who may see the state of the server."""
+    metrics_token: str | None = None
+    """Whoever sends it may read the figures of the server."""
     fault: str | None = None
     """What is wrong with the settings; nobody may enter then."""
 
@@ -63,10 +74,27 @@ class Policy:
             return "refused"
         if user.get("is_logged_in") is not True:
             return "sign in"
-        return "enter" if self._lists(user) else "refused"
+        return "enter" if self._lists(user, self.allow) else "refused"
 
-    def _lists(self, user: Mapping[str, Any]) -> bool:
-        if "*" in self.allow:
+    def is_admin(self, user: Mapping[str, Any]) -> bool:
+        """Whether somebody with these claims may see the state of the server.
+
+        Example:
+            >>> policy = Policy(required=True, allow=("@label.example",), admins=("a@b.example",))
+            >>> ann = {"is_logged_in": True, "email": "a@b.example", "email_verified": True}
+            >>> policy.is_admin(ann)  # an admin who may not enter
+            False
+        """
+        entered = self.required and self.verdict(user) == "enter"
+        return entered and self._lists(user, self.admins)
+
+    def is_token(self, given: str) -> bool:
+        """Whether this is the token with which the figures of the server may be read."""
+        known = self.metrics_token if self.fault is None else None
+        return known is not None and hmac.compare_digest(given.encode(), known.encode())
+
+    def _lists(self, user: Mapping[str, Any], entries: tuple[str, ...]) -> bool:
+        if "*" in entries:
             return True
         address = user.get("email")
         if not isinstance(address, str) or address.count("@") != 1:
@@ -75,7 +103,7 @@ class Policy:
         if not (verified or self.trust_unverified):
             return False
         address = address.casefold()
-        listed = {entry.casefold() for entry in self.allow}
+        listed = {entry.casefold() for entry in entries}
         return address in listed or address[address.index("@") :] in listed
 
 
@@ -104,6 +132,13 @@ def policy_of(secrets: Mapping[str, Any]) -> Policy:
         return _nobody("[access] allow in secrets.toml lists nobody")
     if not all(isinstance(entry, str) and ("@" in entry or entry == "*") for entry in allow):
         return _nobody('[access] allow takes "name@domain", "@domain" and "*"')
+    admins, token = access.get("admins", ()), access.get("metrics_token")
+    if not isinstance(admins, list | tuple) or not all(
+        isinstance(entry, str) and "@" in entry.strip("@") for entry in admins
+    ):
+        return _nobody('[access] admins takes "name@domain" alone')
+    if token is not None and (not isinstance(token, str) or len(token) < MIN_SECRET):
+        return _nobody(f"[access] metrics_token is shorter than {MIN_SECRET} characters")
     return Policy(
         required=True,
         allow=tuple(allow),
@@ -113,6 +148,8 @@ def policy_of(secrets: Mapping[str, Any]) -> Policy:
             for name, value in auth.items()
             if isinstance(value, Mapping) and "client_id" in value
         ),
+        admins=tuple(admins),
+        metrics_token=token,
     )
 
 
@@ -142,7 +179,7 @@ def enter() -> None:
             "the reason in SECURITY.md, under Sign-in.",
             icon=":material/lock:",
         )
-        print(f"hitcore: nobody may enter: {rules.fault}")
+        log.warn("nobody may enter", reason=rules.fault)
     elif verdict == "sign in":
         st.markdown("The songs here are confidential. Sign in to go on.")
         for provider in rules.providers or (None,):
@@ -157,6 +194,36 @@ def enter() -> None:
         )
         st.button("Sign out", on_click=st.logout)
     st.stop()
+
+
+def is_admin() -> bool:
+    """Whether the visitor of this page may see the state of the server."""
+    rules = policy()
+    if rules.required:
+        return rules.is_admin(st.user.to_dict())
+    return is_local(st.context.ip_address or "127.0.0.1", st.context.headers)
+
+
+def is_local(address: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from this machine itself, to a server that is for it alone.
+
+    A proxy on this machine passes on what strangers ask; it says so in a header.
+
+    Example:
+        >>> is_local("127.0.0.1", {}), is_local("127.0.0.1", {"X-Forwarded-For": "192.0.2.1"})
+        (True, False)
+    """
+    passed_on = {name.lower() for name in headers} & {"forwarded", "via", "x-forwarded-for"}
+    return not passed_on and _is_loopback(address) and _is_loopback(st.get_option("server.address"))
+
+
+def _is_loopback(address: str | None) -> bool:
+    if address == "localhost":
+        return True
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def sign_out_button() -> None:

@@ -30,6 +30,7 @@ OPEN = (
     ("http", "/auth/login"),
     ("http", "/auth/logout"),
     ("http", "/oauth2callback"),
+    ("http", "/metrics"),  # asks by itself: for a token, or for an admin
     ("websocket", "/_stcore/stream"),
 )
 """Routes that answer without sign-in, by kind and by path behind the base path."""

@@ -269,15 +269,14 @@ class Library:
         if n_songs >= self.quota.songs:
             log.event("quota met", of="songs")
             raise QuotaError(
-                f"this song was not kept: you have {n_songs:,} of {self.quota.songs:,} songs here. "
+                f"you have {n_songs:,} of {self.quota.songs:,} songs here. "
                 "Remove some, or come back when their time is over"
             )
         if megabytes + len(content) / 1e6 > self.quota.megabytes:
             log.event("quota met", of="megabytes")
             raise QuotaError(
-                f"this song of {len(content) / 1e6:,.1f} MB was not kept: your songs take "
-                f"{megabytes:,.1f} of {self.quota.megabytes:,.0f} MB. Remove some, or come back "
-                "when their time is over"
+                f"it has {len(content) / 1e6:,.1f} MB, and your songs take {megabytes:,.1f} of "
+                f"{self.quota.megabytes:,.0f} MB. Remove some, or come back when their time is over"
             )
 
     def _lock_of(self, folder: str) -> threading.Lock:

@@ -12,11 +12,14 @@ import traceback
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from ui.server.streamlit_private import log_through_root
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGGER = logging.getLogger("hitcore.server")
-N_ERRORS = 20
-"""So many of the last errors are kept."""
+N_FAULTS = 20
+"""So many of the last warnings and errors are kept."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Fault:
     """As it stands in the log."""
 
 
-ERRORS: deque[Fault] = deque(maxlen=N_ERRORS)
+FAULTS: deque[Fault] = deque(maxlen=N_FAULTS)
 """What went wrong last, the latest at the end."""
 
 EVENTS: Counter[str] = Counter()
@@ -45,6 +48,12 @@ def event(name: str, **figures: float | str | None) -> None:
     """
     EVENTS[name] += 1
     LOGGER.info(_line(name, figures))
+
+
+def warn(name: str, **figures: float | str | None) -> None:
+    """Note something that an operator has to mend."""
+    EVENTS[name] += 1
+    LOGGER.warning(_line(name, figures))
 
 
 def fault(name: str, error: BaseException) -> None:
@@ -90,21 +99,31 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class _Remember(logging.Handler):
-    """Keeps errors for the operators' page."""
+    """Keeps what went wrong for the operators' page."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        ERRORS.append(Fault(record.created, self.format(record)))
+        FAULTS.append(Fault(record.created, self.format(record)))
 
 
-def set_up() -> None:
-    """Send everything that is logged to standard error, in lines of this form."""
-    shown = logging.StreamHandler(sys.stderr)
+def set_up(stream: TextIO | None = None) -> None:
+    """Send everything that is logged to a stream (standard error), in lines of this form."""
+    logging.raiseExceptions = False  # a line that cannot be written is not told with its cause
+    shown = logging.StreamHandler(stream or sys.stderr)
     shown.setFormatter(OneLine())
-    kept = _Remember(logging.ERROR)
+    kept = _Remember(logging.WARNING)
     kept.setFormatter(OneLine())
-    root = logging.getLogger()
-    root.handlers[:] = [shown, kept]
+    for handler in (shown, kept):
+        handler.addFilter(_is_for_operators)
+    logging.getLogger().handlers[:] = [shown, kept]
     LOGGER.setLevel(logging.INFO)
+    log_through_root()
+    logging.captureWarnings(True)
+
+
+def _is_for_operators(record: logging.LogRecord) -> bool:
+    """Not what the web server says of each connection, with its address."""
+    talk = record.name.startswith(("uvicorn", "websockets")) and record.levelno < logging.WARNING
+    return not talk
 
 
 def _line(name: str, figures: dict[str, float | str | None]) -> str:

@@ -5,9 +5,11 @@ holds each name to the signature in `SURFACE`, the version to `VERSION`, and the
 to this module; what to look at when Streamlit is upgraded stands in `docs/behind-a-proxy.md`.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+import streamlit.logger
 from streamlit.auth_util import get_origin_from_redirect_uri
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web import cli
@@ -22,6 +24,8 @@ VERSION = "1.67.0"
 
 SURFACE = {
     "streamlit.auth_util.get_origin_from_redirect_uri": "() -> 'str | None'",
+    "streamlit.logger.setup_formatter": "(logger: 'logging.Logger') -> 'None'",
+    "streamlit.logger.update_formatter": "() -> 'None'",
     "streamlit.runtime.pages_manager.PagesManager.uses_pages_directory": "None",
     "streamlit.web.cli.main": "<Group main>",
     "streamlit.web.server.starlette.starlette_server_config.USER_COOKIE_NAME": "'_streamlit_user'",
@@ -83,6 +87,17 @@ def browser_token(cookie: str) -> str | None:
 def route_pages_by_navigation_alone() -> None:
     """Let no folder named `pages` be taken for the older kind of multipage app."""
     PagesManager.uses_pages_directory = False
+
+
+def log_through_root() -> None:
+    """Let all loggers of Streamlit and its web server write through the root's handlers alone."""
+
+    def to_root(logger: logging.Logger) -> None:
+        logger.handlers.clear()
+        logger.propagate = True
+
+    streamlit.logger.setup_formatter = to_root
+    streamlit.logger.update_formatter()
 
 
 def run(arguments: list[str]) -> None:
