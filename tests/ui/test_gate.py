@@ -34,6 +34,7 @@ from ui.server.streamlit_private import FRAME
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = 32 * "?"
+TOKEN = 32 * "t"
 ORIGIN = "http://127.0.0.1:1"
 SECRETS = f"""
 [auth]
@@ -41,6 +42,8 @@ cookie_secret = "{SECRET}"
 redirect_uri = "{ORIGIN}/oauth2callback"
 [access]
 allow = ["@label.example"]
+admins = ["ann@label.example"]
+metrics_token = "{TOKEN}"
 """
 BEN = {"is_logged_in": True, "sub": "2", "email": "ben@label.example", "email_verified": True}
 
@@ -255,6 +258,7 @@ OPENED = {
     ("Route", "GET HEAD", "/auth/logout"): 302,
     ("Route", "GET HEAD", "/oauth2callback"): 302,
     ("WebSocketRoute", "", "/_stcore/stream"): 101,
+    ("Route", "GET HEAD", "/metrics"): 401,  # by itself, see below
     ("Mount", "", ""): 200,
 }
 """Routes that everybody reaches, and what they then answer."""
@@ -368,6 +372,18 @@ def test_open_routes_answer_without_sign_in(served: Served) -> None:
         for method in methods.split() or ["GET", "HEAD"]:
             found = served.ask(served.base + (path or "/"), method)
             assert found == expected, (method, path)
+
+
+def test_the_figures_are_for_the_token_and_for_admins(served: Served) -> None:
+    path = f"{served.base}/metrics"
+    assert served.ask(path, authorization=f"Bearer {TOKEN}") == 200
+    assert served.ask(path, authorization=f"Bearer {TOKEN}x") == 401
+    assert served.ask(path, **cookie(email="ann@label.example")) == 200
+    assert served.ask(path, **cookie()) == 401
+    assert (
+        served.ask(path, **cookie("another secret, of 32 characters", email="ann@label.example"))
+        == 401
+    )
 
 
 def test_closed_routes_ask_for_sign_in_by_every_method(served: Served) -> None:
