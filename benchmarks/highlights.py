@@ -1,4 +1,5 @@
 """How well each method finds the chorus: coverage, onset, time; with bootstrap intervals.
+Fewer than five songs get no interval: their values are printed one by one.
 
     python benchmarks/highlights.py [--quick] [--songs 200] [--rows FILE.csv] [--settings]
 
@@ -51,6 +52,8 @@ from hitcore.highlights.repetition import RepetitionConfig, repetition_evidence
 SEED = 7
 LENGTH_S = 30.0
 LONG_S = 1200.0
+FEWEST = 5
+"""Songs that an interval needs."""
 N_POSITION = 24
 MUSIC = Path("/usr/share/games/wesnoth/1.16/data/core/music")
 FIELDS = ("set", "song", "method", "coverage", "normalised", "onset", "seconds", "confident")
@@ -220,26 +223,32 @@ def interval(values: np.ndarray) -> Interval:
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
+def told(values: np.ndarray, digits: int, sign: str = "") -> str:
+    """The mean and its interval; of fewer than `FEWEST` songs the mean and every value."""
+    write = f"{{:{sign}.{digits}f}}".format
+    if len(values) < FEWEST:
+        return f"{write(values.mean())} ({', '.join(map(write, values))})"
+    low, high = interval(values)
+    return f"{write(values.mean())} [{write(low)}, {write(high)}]"
+
+
 # --- tables --------------------------------------------------------------------------------------
 
 
 def print_table(rows: list[dict[str, object]], methods: list[str], title: str) -> None:
     n_songs = len({row["song"] for row in rows})
-    print(f"\n{title}: {n_songs} songs, mean and 95 % interval over songs")
-    print(
-        f"{'method':<14}{'coverage':>22}{'normalised':>22}{'onset, s':>18}{'s/song':>8}{'sure':>6}"
-    )
+    what = "95 % interval over songs" if n_songs >= FEWEST else "every song's value"
+    print(f"\n{title}: {n_songs} songs, mean and {what}")
+    heads = f"{'coverage':>26}{'normalised':>28}{'onset, s':>26}"
+    print(f"{'method':<14}{heads}{'s/song':>8}{'sure':>6}")
     for method in methods:
         own = [row for row in rows if row["method"] == method]
         if not own:
             continue
         line = f"{method:<14}"
-        for name, width in (("coverage", 22), ("normalised", 22), ("onset", 18)):
+        for name, width in (("coverage", 26), ("normalised", 28), ("onset", 26)):
             values = np.array([row[name] for row in own], float)
-            low, high = interval(values)
-            digits = 1 if name == "onset" else 2
-            text = f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-            line += f"{text:>{width}}"
+            line += f"{told(values, 1 if name == 'onset' else 2):>{width}}"
         line += f"{np.median([row['seconds'] for row in own]):>8.2f}"
         print(line + f"{np.mean([row['confident'] for row in own]):>6.2f}")
 
@@ -294,12 +303,11 @@ def print_fused(songs: list[MarkedSong]) -> None:
             start = best_windows(replace(base, curve=curve))[0].start
             normalised = measures(start, song.choruses, waveform.duration_s)["normalised"]
             found.setdefault(label, {}).setdefault(song.set, []).append(normalised)
-    print("\nattention mixed into repetition: normalised coverage and its 95 % interval")
+    print("\nattention mixed into repetition: normalised coverage")
     for label, sets in found.items():
         line = f"{label:<14}"
         for name, values in sets.items():
-            low, high = interval(np.array(values))
-            line += f"{name} ({len(values)}) {np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]   "
+            line += f"{name} ({len(values)}) {told(np.array(values), 2, '+')}   "
         print(line)
 
 

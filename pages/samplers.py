@@ -62,8 +62,7 @@ with page.error_boundary():
 st.subheader("How the rows learn", anchor="learning")
 with page.error_boundary():
     results = chosen.load()
-    options = learning.features_of(results.rows)
-    features = st.segmented_control("Features", options, default=options[0], required=True)
+    features = learning.choose_features(learning.features_of(results.rows))
     rows = learning.rows_with(features, results.rows)
     table = learning.learning_table(results, rows)
     if table.empty:

@@ -2,6 +2,7 @@
 
 import altair as alt
 import pandas as pd
+import streamlit as st
 
 from hitcore.experiments import VARIANTS, Results
 from hitcore.experiments.variants import ATTRIBUTES, TABLE1
@@ -41,6 +42,14 @@ def features_of(rows: list[str]) -> list[str]:
     """The features that Siamese rows among `rows` take; those of Table 1 where there is none."""
     found = dict.fromkeys(each.features for each in SIAMESE if each.row in rows)
     return sorted(found, key=lambda name: "tag" not in name) or list(FEATURES)
+
+
+def choose_features(options: list[str]) -> str:
+    """Ask which features the rows hear; where all hear the same there is nothing to ask."""
+    if len(options) == 1:
+        return options[0]
+    chosen = st.segmented_control("Features", options, default=options[0], required=True)
+    return str(chosen)
 
 
 def no_rows_words(study: bool) -> str:
