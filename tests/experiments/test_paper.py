@@ -9,11 +9,13 @@ import pytest
 from planted import planted_workspace, write_store
 
 from hitcore import cli, weights
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import ParameterError, WeightsError
 from hitcore.experiments import ExperimentConfig, Grid, load_results, run_experiment, variant
 from hitcore.experiments.plan import run_config
 from hitcore.featurestore import FeatureConfig, FeatureStore
 from hitcore.highlights import attention
+from hitcore.networks.models import load_model
 from hitcore.weights import ASSETS
 
 
@@ -75,6 +77,32 @@ def test_without_the_papers_tagger_one_line_says_what_is_missing(
     assert "the weights jynet are not installed" in said
     assert "hitcore weights" in said
     assert not list(place.features.glob("*"))
+
+
+def test_the_papers_preset_goes_from_a_demo_to_results_with_imported_weights(
+    shared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HITCORE_CACHE", str(tmp_path / "cache"))
+    assert main(["demo", "create", str(tmp_path / "w"), "--songs", "20"]) == 0
+    source = str(shared / "reference" / "hsp_cnn")
+    assert main(["weights", "import", "jynet", source]) == 0
+    arguments = ["--preset", "paper", "--rows", "j", "--folds", "3", "--epochs", "1",
+                 "--grid", "one", "--seeds", "1", "--workers", "1", "--build-features"]  # fmt: skip
+    capsys.readouterr()
+    assert main(["experiment", "run", str(tmp_path / "w"), *arguments]) == 0
+    told = capsys.readouterr().out
+    for words in ("tagger: jynet", "pairs: explicit", "clips: attention"):
+        assert words in told
+    results = load_results(Workspace.open(tmp_path / "w"))
+    assert results.rows == ["j"]
+    assert results.folds_of("j")["fold"].tolist() == [0, 1, 2]
+    assert set(results.history["kept"]) == {True}, "of one epoch each, the first is kept"
+    names = load_model(next((tmp_path / "w" / "runs").glob("[!.]*/model.safetensors"))).spec
+    assert names.tagger == "jynet"
+    assert len(names.tag_names) == 50
 
 
 def test_a_store_takes_the_weights_of_an_attention_and_knows_them_again(tmp_path: Path) -> None:
