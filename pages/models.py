@@ -13,8 +13,7 @@ page.header(
 )
 
 with page.error_boundary():
-    cards = table.cards()
-    chosen = table.choose(cards)
+    chosen = table.choose()
     st.caption(
         "Click a row for its card, a column to sort. Measured: agreement of the model's order "
         "with the true one over songs that it had not seen (Spearman's ρ; 1 the same order, 0 "

@@ -24,6 +24,24 @@ def test_the_table_says_what_was_measured_and_the_first_row_has_its_card() -> No
     assert len(app.subheader) == 1  # one card, not a page of them
 
 
+def test_the_table_is_there_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = [], []
+    monkeypatch.setattr(table, "_measured", dict[tuple[str, str], str])
+
+    def measure(name: str) -> str:
+        made.append(name)
+        assert len(seen) == len(made), "shown before each"
+        return f"measured {len(made)}"
+
+    monkeypatch.setattr(table, "_measure", measure)
+    found = table.cards(lambda cards: seen.append([card.measured for card in cards]))
+    assert len(made) > 3
+    assert seen[0].count(table.TO_MEASURE) == len(made), "all rows, none measured"
+    assert [column.count(table.TO_MEASURE) for column in seen] == list(range(len(made), 0, -1))
+    assert {"measured 1", "measured 2"} < {card.measured for card in found}
+    assert table.TO_MEASURE not in {card.measured for card in found}
+
+
 def test_agreement_is_of_places_within_each_fold() -> None:
     truth = np.arange(200.0)
     fold = np.arange(200) % 2

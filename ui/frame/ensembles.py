@@ -95,15 +95,20 @@ def hit_scores_of(name: str) -> pd.Series | None:
     return Catalogue.read(workspace.songs, workspace.hit_scores).defined().songs["hit_score"]
 
 
+def mark_of(ensemble: Trained) -> str:
+    """What changes when an ensemble does: a hash of its runs."""
+    results = _results_of(ensemble.workspace)[ensemble]
+    runs = sorted(results.folds_of(ensemble.row)["run_id"].astype(str))
+    return hashlib.sha256("".join((FORMAT, ensemble.name, *runs)).encode()).hexdigest()[:16]
+
+
 def _file_of(ensemble: Trained) -> Path:
     """The file of an ensemble, written where its runs are not in a file yet."""
     workspace = workspaces.opened(ensemble.workspace)
-    results = _results_of(ensemble.workspace)[ensemble]
-    runs = sorted(results.folds_of(ensemble.row)["run_id"].astype(str))
-    mark = hashlib.sha256("".join((FORMAT, ensemble.name, *runs)).encode()).hexdigest()[:16]
-    path = cache_folder() / "ensembles" / f"{mark}.safetensors"
+    path = cache_folder() / "ensembles" / f"{mark_of(ensemble)}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        results = _results_of(ensemble.workspace)[ensemble]
         name = f"{ensemble.workspace}-{ensemble.row}"
         export_model(workspace, results, ensemble.row, path, name=name, title=ensemble.title)
     return path

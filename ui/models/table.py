@@ -1,8 +1,10 @@
 """The Models page: all models in one table, and the card of the one that was chosen in it."""
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ KINDS = {"hit model": "Hit model", "tagger": "Tagger", "highlighter": "Highlight
 USED_BY = {"Hit model": "Analyse, Compare", "Tagger": "Analyse", "Highlight model": "Analyse"}
 STATES = {"installed": "installed", "absent": "absent", "damaged": "damaged"}
 HERE = "trained here"
+TO_MEASURE = "measuring …"
 N_RESAMPLES = 400
 
 
@@ -50,13 +53,30 @@ class Card:
     """The state of named weights; None for an ensemble that was trained here."""
 
 
-def cards() -> list[Card]:
-    """Every named weight, as it is on disk now, and every ensemble that was trained here."""
+def cards(show: Callable[[list[Card]], object] | None = None) -> list[Card]:
+    """Every named weight, as it is on disk now, and every ensemble that was trained here.
+
+    Args:
+        show: Called with the cards as far as they are known, before each one that has to be
+            measured first; that takes a second or more each.
+    """
     found = [_card(row) for row in sorted(weights.status(), key=_order)]
+    marks = {card.name: card.checksum or "" for card in found if card.measured == TO_MEASURE}
     for each in ensembles.trained():
         facts = {"Learned from": f"the workspace {each.workspace}, row {each.row}"}
-        rho = _measured(each.name, each.workspace, each.row)
-        found.append(Card(each.name, each.title, "Hit model", HERE, rho, facts, None, None))
+        found.append(Card(each.name, each.title, "Hit model", HERE, TO_MEASURE, facts, None, None))
+        marks[each.name] = ensembles.mark_of(each)
+    known = _measured()
+    for unknown in (False, True):  # what is known already first
+        for i, card in enumerate(found):
+            key = (card.name, marks.get(card.name, ""))
+            if card.measured != TO_MEASURE or (key not in known) != unknown:
+                continue
+            if unknown:
+                if show is not None:
+                    show(found)
+                known[key] = _measure(card.name)
+            found[i] = replace(card, measured=known[key] or "not measured here")
     return found
 
 
@@ -79,26 +99,39 @@ def table(found: list[Card]) -> pd.DataFrame:
     )
 
 
-def choose(found: list[Card]) -> Card:
-    """Show the table; the card that is chosen in it, the first one to begin with."""
-    state = st.dataframe(
-        table(found),
-        hide_index=True,
-        height="content",
-        placeholder="",
-        on_select="rerun",
-        selection_mode="single-row-required",
-        selection_default={"selection": {"rows": [0]}},
-        key="models",
-        column_config={
+def choose() -> Card:
+    """Show the table; the card that is chosen in it, the first one to begin with.
+
+    The table is there at once, and figures that have to be measured first fill in one by one.
+    """
+    place = st.empty()
+    found = cards(lambda known: place.dataframe(table(known), **_look()))
+    with place.container():
+        state = st.dataframe(
+            table(found),
+            on_select="rerun",
+            selection_mode="single-row-required",
+            selection_default={"selection": {"rows": [0]}},
+            key="models",
+            **_look(),
+        )
+    rows = state["selection"]["rows"]
+    return found[rows[0]] if rows and rows[0] < len(found) else found[0]
+
+
+def _look() -> dict[str, Any]:
+    """How the table looks, while it fills and afterwards."""
+    return {
+        "hide_index": True,
+        "height": "content",
+        "placeholder": "",
+        "column_config": {
             "Model": st.column_config.TextColumn("Model", width=200),
             "Measured": st.column_config.TextColumn("Measured on songs it had not seen", width=300),
             "MB": st.column_config.NumberColumn("MB", format="%.1f"),
         },
-        alt="All models: purpose, state, measured figures, licence and size.",
-    )
-    rows = state["selection"]["rows"]
-    return found[rows[0]] if rows and rows[0] < len(found) else found[0]
+        "alt": "All models: purpose, state, measured figures, licence and size.",
+    }
 
 
 def decoders() -> None:
@@ -161,7 +194,7 @@ def _card(row: WeightsStatus) -> Card:
     }
     measured = ""
     if row.kind == "hit model" and row.state == "installed":
-        measured = _measured(row.name, row.checksum or "", "")
+        measured = TO_MEASURE
     elif row.state == "installed" and (known := load_card(row.name)) is not None:
         measured = "; ".join(map(str, known.evaluation))
     return Card(
@@ -176,15 +209,14 @@ def _card(row: WeightsStatus) -> Card:
     )
 
 
-@st.cache_data(max_entries=64, show_spinner="Measuring the models on songs they had not seen")
-def _measured(name: str, mark: str, row: str) -> str:
-    """How far a hit model's order agrees with the true one, over the songs of its catalogue.
+@st.cache_resource(show_spinner=False)
+def _measured() -> dict[tuple[str, str], str]:
+    """What was measured on this server, by a model's name and what changes when the model does."""
+    return {}
 
-    Args:
-        name: A model of `ensembles.titles`.
-        mark: What changes when the model does.
-        row: The same.
-    """
+
+def _measure(name: str) -> str:
+    """How far a hit model's order agrees with the true one, over the songs of its catalogue."""
     try:
         model = load_model(ensembles.model_of(name))
     except HitcoreError:
