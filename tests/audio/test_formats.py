@@ -151,23 +151,27 @@ def test_a_codec_that_is_not_read_is_called_by_its_name(format_, codec, name: st
         load_audio(data)
 
 
+LOCKED = encoded("m4a", music(1)).replace(b"mp4a", b"drms", 1)
+
+
 def test_a_purchase_under_lock_is_called_so() -> None:
-    locked = encoded("m4a", music(1)).replace(b"mp4a", b"drms", 1)
     with pytest.raises(AudioError, match="locked") as caught:
-        load_audio(locked)
+        load_audio(LOCKED)
     assert "damaged" not in str(caught.value)
 
 
+NOT_SOUND = {
+    "cover.jpg": b"\xff\xd8\xff\xe0 JFIF" + bytes(99),
+    "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99),
+    "._song.mp3": b"\0\x05\x16\x07\0\2\0\0Mac OS X" + bytes(99),
+    "song.cue": b'FILE "song.wav" WAVE\n',
+    "song.lrc": "[00:12.00]Été".encode(),
+    "empty.mp3": b"",
+}
+
+
 def test_what_is_no_sound_is_called_by_its_name(tmp_path: Path) -> None:
-    beside = {
-        "cover.jpg": b"\xff\xd8\xff\xe0 JFIF" + bytes(99),
-        "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99),
-        "._song.mp3": b"\0\x05\x16\x07\0\2\0\0Mac OS X" + bytes(99),
-        "song.cue": b'FILE "song.wav" WAVE\n',
-        "song.lrc": "[00:12.00]Été".encode(),
-        "empty.mp3": b"",
-    }
-    for name, content in beside.items():
+    for name, content in NOT_SOUND.items():
         (tmp_path / name).write_bytes(content)
         assert not is_sound_file(tmp_path / name), name
     (tmp_path / "song").write_bytes(id3(TIT2="x") + encoded("mp3", music(1)))

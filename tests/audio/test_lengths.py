@@ -153,17 +153,19 @@ def test_the_sound_of_a_header_that_lies_is_that_of_one_that_does_not() -> None:
     np.testing.assert_allclose(late[576 + 529 :][: len(honest) - 2000], honest[:-2000], atol=1e-4)
 
 
+NOTES = {
+    "VBR, the header of a shorter file": "the header speaks of 50 frames, the file has",
+    "zeros before it": "5,000 bytes before the first MPEG frame",
+    "a tag that claims too much": "bytes before the first MPEG frame",
+    "two joined, another rate": "parts of different formats are joined",
+    "two joined, tags between": "bytes among the MPEG frames are no sound",
+    "chained Opus": "2 streams follow each other: all were heard",
+    "WAV of size 0x0": "the header states no size",
+}
+
+
 def test_what_was_odd_is_said() -> None:
-    notes = {
-        "VBR, the header of a shorter file": "the header speaks of 50 frames, the file has",
-        "zeros before it": "5,000 bytes before the first MPEG frame",
-        "a tag that claims too much": "bytes before the first MPEG frame",
-        "two joined, another rate": "parts of different formats are joined",
-        "two joined, tags between": "bytes among the MPEG frames are no sound",
-        "chained Opus": "2 streams follow each other: all were heard",
-        "WAV of size 0x0": "the header states no size",
-    }
-    for case, fragment in notes.items():
+    for case, fragment in NOTES.items():
         found = decode(CASES[case][0]()).info.notes
         assert any(fragment in note for note in found), (case, found)
     assert decode(VBR).info.notes == decode(OGG).info.notes == decode(WAV).info.notes == ()
@@ -175,10 +177,15 @@ def test_the_middle_of_a_song_with_a_large_cover_is_its_middle() -> None:
     assert decode(data, segment="middle", length_s=10).start_s == pytest.approx(5.02, abs=0.02)
 
 
-def test_a_part_that_cannot_be_decoded_is_said_and_the_rest_heard() -> None:
+def part_damaged() -> bytes:
+    """Three Ogg files in a row, of which the second cannot be decoded."""
     broken = ogg_pages(encoded("ogg", swelling(2)))
     chained = OGG + broken[0] + broken[1][:60] + bytes(len(broken[1]) - 60) + b"".join(broken[2:])
-    info = decode(chained + encoded("ogg", swelling(4))).info
+    return chained + encoded("ogg", swelling(4))
+
+
+def test_a_part_that_cannot_be_decoded_is_said_and_the_rest_heard() -> None:
+    info = decode(part_damaged()).info
     assert info.truncated
     assert any("part 2 of 3 cannot be decoded" in note for note in info.notes)
     assert info.duration_s == pytest.approx(SECONDS + 4)
@@ -207,17 +214,23 @@ def test_an_empty_wav_is_empty_and_chunks_are_no_sound() -> None:
 # --- channels ------------------------------------------------------------------------------------
 
 
+def opposed(kind: str) -> bytes:
+    """Stereo whose right channel is the left one turned over."""
+    left = music(3)[:, :1]
+    return encoded(kind, np.hstack([left, -left]))
+
+
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "m4a"])
 def test_channels_that_cancel_each_other_out_are_not_silent(kind: str) -> None:
     left = music(3)[:, :1]
-    decoded = decode(encoded(kind, np.hstack([left, -left])), 22_050)
+    decoded = decode(opposed(kind), 22_050)
     assert decoded.info.flags == ("one channel",)
     assert any("cancel each other out" in note for note in decoded.info.notes)
     alone = decode(encoded(kind, left), 22_050).waveform.samples
     got = decoded.waveform.samples
     n = min(len(got), len(alone))
     assert np.corrcoef(got[:n], alone[:n])[0, 1] > 0.98
-    part = decode(encoded(kind, np.hstack([left, -left])), 22_050, segment=(1.0, 2.0))
+    part = decode(opposed(kind), 22_050, segment=(1.0, 2.0))
     _is_crop(part, decoded)
 
 
