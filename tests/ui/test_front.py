@@ -38,7 +38,9 @@ def test_everybody_is_no_name(value: str) -> None:
 def test_a_server_that_would_believe_everybody_does_not_start() -> None:
     command = [sys.executable, "-m", "ui.server.serve", "--server.port", "none"]
     environment = {**os.environ, PROXIES: "*"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60
+    )
     assert done.returncode == 2
     assert done.stderr.strip() == (
         "error: FORWARDED_ALLOW_IPS names proxies by address or network, such as 10.0.0.5 or "

@@ -304,8 +304,10 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Se
         port = free.getsockname()[1]
     script = Path(__file__).with_name("served.py")
     command = [sys.executable, str(script), str(port), request.param, str(secrets)]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
     assert process.stdout is not None
     try:
         line = next((line for line in process.stdout if line.startswith("[[")), "")
