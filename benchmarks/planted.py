@@ -73,7 +73,9 @@ def _shard(store: FeatureStore, number: int, ids: list[str], appeal: np.ndarray)
     for name, array in (("mel", mel.astype(np.float16)), ("tags", tags)):
         file = store.folder / f"shard-{number:05d}-{name}.npy"
         np.save(file, array)
+        seen = file.stat()
         about |= {name: file.name, f"{name}_sha256": sha256_of(file)}
+        about[f"{name}_stamp"] = [seen.st_size, seen.st_mtime_ns]
     about["songs"] = [
         {
             "song_id": song, "shard": number, "row": row,
