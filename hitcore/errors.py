@@ -22,6 +22,10 @@ class DataError(HitcoreError):
     """A log, table, workspace or catalogue is not what it should be."""
 
 
+class StoreError(DataError):
+    """An object store does not answer, or refuses; nobody's data are at fault."""
+
+
 class SplitLeakageError(DataError):
     """A song (or, where asked for, an artist) stands in more than one of train, valid and test."""
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "hitcore"
 ROOMS = """
     errors
     devices files objects
-    audio checkpoints engines evaluation features weights
+    audio checkpoints engines evaluation features remote weights
     networks taggers
     highlights plays
     catalogue learning

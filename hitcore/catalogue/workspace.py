@@ -6,6 +6,11 @@
 `workspace.json` names the format and its version; a folder without it is no workspace, and one of
 another version is refused rather than guessed at. Files are written whole or not at all
 (`hitcore.files`); a lock keeps two processes from building the same thing at the same time.
+
+A workspace may lie at an address (`s3://bucket/w`, whatever fsspec has a driver for). Then its path
+is a folder of copies on this machine (`hitcore.remote`): `refresh` and `fetch` bring what is asked
+for, `push` takes to the address what was made here. The ledger and the locks stay on the machine
+that drives, and there must be one such machine at a time.
 """
 
 import json
@@ -22,10 +27,13 @@ from filelock import FileLock, Timeout
 
 from hitcore.errors import DataError, ParameterError
 from hitcore.files import write_atomic
+from hitcore.remote import Mirror, is_address
 
 FORMAT = "hitcore-workspace"
 VERSION = 1
 _MARKER = "workspace.json"
+_MARK = json.dumps({"format": FORMAT, "version": VERSION}) + "\n"
+_HOLDS_OTHERS = "{} holds other things: give a new or an empty folder for the workspace"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -43,11 +51,13 @@ class Workspace:
     """
 
     path: Path
-    """The absolute path of the folder."""
+    """The absolute path of the folder; of the copies on this machine, where it has an address."""
+    address: str | None = None
+    """Where it lies, if that is no folder of this machine."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", _absolute(self.path))
-        _check_marker(self.path)
+        _check_marker(self.path, self.place)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> "Workspace":
@@ -57,16 +67,15 @@ class Workspace:
             DataError: `path` is a file, a folder that holds other things, a workspace of another
                 version, or cannot be made.
         """
+        if is_address(path):
+            return cls._create_at(Mirror.of(str(path)))
         folder = _absolute(path)
         marker = folder / _MARKER
         if not marker.exists():
             try:
                 if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                    raise DataError(
-                        f"{folder} holds other things: give a new or an empty folder for the "
-                        "workspace"
-                    )
-                write_atomic(marker, json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
+                    raise DataError(_HOLDS_OTHERS.format(folder))
+                write_atomic(marker, _MARK)
             except OSError as error:
                 raise DataError(
                     f"no workspace can be made at {folder}: {error.strerror}"
@@ -74,13 +83,70 @@ class Workspace:
         return cls(folder)
 
     @classmethod
+    def _create_at(cls, mirror: Mirror) -> "Workspace":
+        there = mirror.sizes(mirror.folder, deep=True)
+        if _MARKER not in there:
+            if there:
+                raise DataError(_HOLDS_OTHERS.format(mirror.address))
+            write_atomic(mirror.folder / _MARKER, _MARK)
+            mirror.push(mirror.folder / _MARKER)
+        return cls.open(mirror.address)
+
+    @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Workspace":
-        """The workspace at `path`.
+        """The workspace at `path`, a folder or an address; of an address, its tables are fetched.
 
         Raises:
             DataError: there is none, or it is of another version.
+            StoreError: the store at the address does not answer or refuses.
         """
-        return cls(Path(path))
+        if not is_address(path):
+            return cls(Path(path))
+        mirror = Mirror.of(str(path))
+        mirror.refresh(mirror.folder)
+        marker = mirror.folder / _MARKER
+        if not marker.exists():
+            raise DataError(
+                f"{mirror.address} is no workspace ({_MARKER} is absent: {mirror.absence(marker)}): "
+                f"take one there with `hitcore workspace copy W {mirror.address}`"
+            )
+        return cls(mirror.folder, mirror.address)
+
+    @property
+    def place(self) -> str:
+        """What opens it again, on any machine that reaches it: its address or its path."""
+        return self.address or str(self.path)
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What brings copies from its address; None where it is a folder of this machine."""
+        return None if self.address is None else Mirror(self.address, self.path)
+
+    def refresh(self, folder: Path, pattern: str = "*", *, deep: bool = False) -> None:
+        """See that the copies in one of its folders are what its address has there."""
+        if self.mirror is not None:
+            self.mirror.refresh(folder, pattern, deep=deep)
+
+    def fetch(self, *paths: Path) -> None:
+        """Bring these files of its address here."""
+        if self.mirror is not None:
+            self.mirror.fetch(*paths)
+
+    def push(self, *paths: Path) -> None:
+        """Take these files to its address, one after another."""
+        if self.mirror is not None:
+            self.mirror.push(*paths)
+
+    def remove(self, *paths: Path) -> None:
+        """Remove these files here and at its address."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+        if self.mirror is not None:
+            self.mirror.remove(*paths)
+
+    def has(self, path: Path) -> bool:
+        """Whether it has this file, at its address if it has one."""
+        return path.exists() if self.mirror is None else self.mirror.exists(path)
 
     @property
     def songs(self) -> Path:
@@ -161,7 +227,7 @@ class Workspace:
             lock.acquire()
         except Timeout as error:
             raise DataError(
-                f"another process is at work on {name!r} in {self.path}: wait for it or end it, "
+                f"another process is at work on {name!r} in {self.place}: wait for it or end it, "
                 "then try again"
             ) from error
         try:
@@ -229,19 +295,19 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
         raise DataError(f"{os.fspath(path)!r:.100} is no path of a folder: {error}") from error
 
 
-def _check_marker(folder: Path) -> None:
-    """Refuse what is no workspace of this version."""
-    hint = f"make one with `hitcore demo create {folder}`, or with `hitcore workspace create`"
+def _check_marker(folder: Path, place: str) -> None:
+    """Refuse what is no workspace of this version; `place` is what the user calls it."""
+    hint = f"make one with `hitcore demo create {place}`, or with `hitcore workspace create`"
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder} is no workspace ({_MARKER} is absent): {hint}") from error
+        raise DataError(f"{place} is no workspace ({_MARKER} is absent): {hint}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{folder / _MARKER} cannot be read: {error}") from error
+        raise DataError(f"{_MARKER} of {place} cannot be read: {error}") from error
     if not isinstance(marker, dict) or marker.get("format") != FORMAT:
-        raise DataError(f"{folder} is no workspace ({_MARKER} names another format): {hint}")
+        raise DataError(f"{place} is no workspace ({_MARKER} names another format): {hint}")
     if marker.get("version") != VERSION:
         raise DataError(
-            f"{folder} is a workspace of version {marker.get('version')}; this hitcore reads "
+            f"{place} is a workspace of version {marker.get('version')}; this hitcore reads "
             f"version {VERSION}: use the hitcore that made it, or build the workspace again"
         )

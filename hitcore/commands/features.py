@@ -12,7 +12,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-WorkspacePath = Annotated[str, typer.Argument(help="Folder of the workspace.")]
+WorkspacePath = Annotated[
+    str, typer.Argument(help="Folder of the workspace, or its address (s3://…).")
+]
 Highlights = Annotated[
     list[str] | None,
     typer.Option("--highlight", help="How clips are chosen; may be repeated."),
@@ -145,6 +147,7 @@ def _stores(workspace: str) -> list[Any]:
     from hitcore.featurestore import FeatureConfig, FeatureStore
 
     place = Workspace.open(workspace)
+    place.refresh(place.features, "config.json", deep=True)
     stores = []
     for path in sorted(place.features.glob("*/config.json")):
         try:
@@ -156,5 +159,6 @@ def _stores(workspace: str) -> list[Any]:
             ) from error
         store = FeatureStore(place, config)
         if store.folder == path.parent:
+            store.refresh()
             stores.append(store)
     return stores

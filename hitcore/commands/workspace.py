@@ -69,6 +69,17 @@ def create(
     )
 
 
+@app.command("copy")
+def copy(
+    source: Annotated[str, typer.Argument(help="A workspace: its folder or its address.")],
+    target: Annotated[str, typer.Argument(help="Where to: an address (s3://…) or a new folder.")],
+) -> None:
+    """Take a workspace to an address that machines without a shared folder reach, or back."""
+    from hitcore.catalogue.copying import copy_workspace
+
+    print(f"next: hitcore features build {copy_workspace(source, target).place}")
+
+
 def _of_plays(
     workspace: str,
     plays: list[str],

@@ -64,6 +64,7 @@ def songs_of(
     if any(row.attributes for row in variants):
         failed |= set(defined.song_ids) - set(read_attributes(workspace).song_ids)
     for store in _stores(workspace, config, variants):
+        store.refresh()
         index = store.index()
         failed |= set(index.loc[index["status"] == "failed", "song_id"])
         known = set(index["song_id"]) | _silent(defined, store)
@@ -72,7 +73,7 @@ def songs_of(
         if missing:
             raise DataError(
                 f"{len(missing):,} of {len(defined):,} songs have no features with the segment "
-                f"{store.config.segment!r}: run `hitcore features build {workspace.path} "
+                f"{store.config.segment!r}: run `hitcore features build {workspace.place} "
                 f"--highlight {store.config.segment}`"
             )
     keep = [song not in failed for song in defined.song_ids]
@@ -203,7 +204,7 @@ def _silent(catalogue: Catalogue, store: FeatureStore) -> set[str]:
         return set()
     if len(silent) == len(table):
         raise DataError(
-            f"no song of {store.workspace.path} has sound, which these rows need: make the "
+            f"no song of {store.workspace.place} has sound, which these rows need: make the "
             "workspace with --audio or --features, or ask for rows that need none "
             "(--preset attributes)"
         )

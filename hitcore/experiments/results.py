@@ -170,6 +170,7 @@ def export_results(
         write_table(table, folder / f"{name}.parquet")
     if about is not None:
         write_atomic(folder / "about.json", json.dumps(about, indent=2) + "\n")
+    workspace.push(*folder.glob("[!.]*"))
     return folder
 
 
@@ -181,13 +182,15 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def _all_tables(workspace: Workspace) -> dict[str, pd.DataFrame]:
     shipped = workspace.path / RESULTS_FOLDER
+    workspace.refresh(shipped)
+    workspace.refresh(workspace.runs, deep=True)
     folders = [shipped] if (shipped / "metrics.parquet").exists() else []
     # A name that begins with a dot is a run that is still being written.
     folders += sorted(path.parent for path in workspace.runs.glob("[!.]*/metrics.parquet"))
     if not folders:
         raise DataError(
-            f"{workspace.path} has no results yet: run "
-            f"`hitcore experiment run {workspace.path} --preset table1`"
+            f"{workspace.place} has no results yet: run "
+            f"`hitcore experiment run {workspace.place} --preset table1`"
         )
     return {name: _joined([folder / f"{name}.parquet" for folder in folders]) for name in TABLES}
 
@@ -234,7 +237,7 @@ def _newest(
         metrics = metrics[metrics[name] == value]
     if metrics.empty:
         asked = ", ".join(f"{name} {value}" for name, value in division.items())
-        raise DataError(f"{workspace.path} has no results with {asked}")
+        raise DataError(f"{workspace.place} has no results with {asked}")
     latest = metrics.iloc[-1]
     order = {row: place for place, row in enumerate(VARIANTS)}
     same = (metrics[list(DIVISION)] == latest[list(DIVISION)]).all(axis=1)

@@ -3,6 +3,9 @@
 Runs of one row and fold share their features, so that is the unit of work on a CPU, where several
 processes take units side by side; on a GPU all folds of all rows that share an input are one stack.
 Fused rows come last, when their parts are there. What is done is not done again.
+
+Workers of a workspace at an address share its ledger with nobody: this process takes the runs that
+it hands to them and writes down how they ended; each machine's own ledger keeps its workers apart.
 """
 
 import time
@@ -10,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 
+from hitcore import __version__
 from hitcore.catalogue.workspace import Workspace
 from hitcore.devices import torch_device
 from hitcore.engines import map_songs
@@ -53,11 +56,21 @@ class ExperimentProgress:
 class _Task:
     """What a worker process is given."""
 
-    workspace: Path
+    place: str
     rows: tuple[str, ...]
     config: ExperimentConfig
     device: str
     run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a run ended on a machine that does not share the driver's ledger."""
+
+    run_id: str
+    state: str
+    message: str | None
+    duration_s: float
 
 
 def plan_runs(
@@ -132,10 +145,11 @@ def run_experiment(
                 _do(bench, unit)
     else:
         tasks = [
-            _Task(workspace.path, rows_here, config, chosen, tuple(run.run_id for run in unit))
+            _Task(workspace.place, rows_here, config, chosen, tuple(run.run_id for run in unit))
             for unit in units
         ]
         _do_elsewhere(bench, tasks, engine, n_workers, report)
+    workspace.refresh(workspace.runs, deep=True)
     for unit in _units(fused, stacked=False):
         if not bench.should_stop():
             _do(bench, unit)
@@ -190,14 +204,26 @@ def _do_elsewhere(
     """
     n_gpus = 1.0 if bench.device.startswith("cuda") else 0.0
     for _ in range(N_TRIES):
-        outcomes = map_songs(do_task, tasks, engine, n_workers=n_workers, n_gpus_per_task=n_gpus)
-        with closing(outcomes):
-            for outcome in outcomes:
-                if not outcome.ok and outcome.cause != "worker died":
-                    raise DataError(f"a worker could not go on: {outcome.error}")
-                report.at((), 0.0, "")
-                if bench.should_stop():
-                    return
+        taken: set[str] = set()
+        outcomes = map_songs(
+            do_task,
+            _handed(bench, tasks, taken),
+            engine,
+            n_workers=n_workers,
+            n_gpus_per_task=n_gpus,
+        )
+        try:
+            with closing(outcomes):
+                for outcome in outcomes:
+                    if not outcome.ok and outcome.cause != "worker died":
+                        raise DataError(f"a worker could not go on: {outcome.error}")
+                    _note_ended(bench, outcome.value or [], taken)
+                    report.at((), 0.0, "")
+                    if bench.should_stop():
+                        return
+        finally:
+            for run_id in taken:
+                bench.ledger.give_back(run_id)
         tasks = [task for task in tasks if _open_runs(bench.ledger, task.run_ids)]
         if not tasks:
             return
@@ -207,27 +233,73 @@ def _do_elsewhere(
     )
 
 
+def _handed(bench: Bench, tasks: list[_Task], taken: set[str]) -> Iterator[_Task]:
+    """The tasks as they are handed out; taken here, where workers cannot see the ledger."""
+    for task in tasks:
+        if bench.workspace.address is None:
+            yield task
+        elif mine := bench.ledger.take(task.run_ids):
+            taken.update(mine)
+            yield replace(task, run_ids=tuple(mine))
+
+
+def _note_ended(bench: Bench, ended: Sequence[_Ended], taken: set[str]) -> None:
+    """Write down how runs ended that were taken here for a worker elsewhere."""
+    for run in ended:
+        if run.state == "done":
+            bench.ledger.finish(
+                run.run_id,
+                duration_s=run.duration_s,
+                device=bench.device,
+                code_version=__version__,
+            )
+        elif run.state == "failed":
+            bench.ledger.fail(run.run_id, run.message or "")
+        else:
+            bench.ledger.give_back(run.run_id)
+        taken.discard(run.run_id)
+
+
 def _open_runs(ledger: Ledger, run_ids: Sequence[str]) -> list[str]:
     """Those of these runs that have not ended."""
     return [run_id for run_id in run_ids if ledger.state(run_id) in ("planned", "running")]
 
 
-def do_task(task: _Task) -> None:
+def do_task(task: _Task) -> list[_Ended]:
     """What a worker process does: one unit of runs, to their end.
 
     A run that another worker holds is waited for: that one may be the last gasp of a lost machine,
     after which the run is free.
+
+    Returns:
+        How they ended, where the driver cannot see it in the ledger.
     """
-    workspace = Workspace.open(task.workspace)
+    workspace = Workspace.open(task.place)
     variants = with_parts(list(task.rows))
     songs = songs_of(workspace, task.config, variants)
     runs = {run.run_id: run for run in plan_runs(workspace, songs, variants, task.config)}
-    bench = Bench(workspace, songs, task.config, Ledger(workspace.ledger), task.device)
+    apart = workspace.address is not None
+    # The driver may be on this machine, and holds in its own ledger what it has handed out.
+    place = workspace.path / ".node" / "ledger.sqlite" if apart else workspace.ledger
+    bench = Bench(workspace, songs, task.config, Ledger(place), task.device)
     bench = replace(bench, on_progress=_ledger_notes(bench.ledger))
+    if apart:
+        mine = [runs[run_id] for run_id in task.run_ids]
+        _note_finished(workspace, bench.ledger, mine, "handed")
     while left := _open_runs(bench.ledger, task.run_ids):
         _do(bench, [runs[run_id] for run_id in left])
         if _open_runs(bench.ledger, left):
             time.sleep(WAIT_S)
+    return _ended(bench.ledger, task.run_ids) if apart else []
+
+
+def _ended(ledger: Ledger, run_ids: Sequence[str]) -> list[_Ended]:
+    table = ledger.table().set_index("run_id").loc[list(run_ids)]
+    table = table.astype(object).where(table.notna(), None)
+    return [
+        _Ended(str(run_id), line["state"], line["message"], line["duration_s"] or 0.0)
+        for run_id, line in table.iterrows()
+    ]
 
 
 def _ledger_notes(ledger: Ledger) -> Callable[[Sequence[Run], float, str], None]:
@@ -277,7 +349,7 @@ def _note_finished(workspace: Workspace, ledger: Ledger, runs: Sequence[Run], na
     """Enter the runs; those whose folder is there are done, whatever the ledger thinks."""
     ledger.plan(name, {run.run_id: run.config for run in runs})
     for run in runs:
-        written = (workspace.run_folder(run.run_id) / "metrics.parquet").exists()
+        written = workspace.has(workspace.run_folder(run.run_id) / "metrics.parquet")
         state = ledger.state(run.run_id)
         if written and state != "done":
             ledger.set_state(run.run_id, "done")

@@ -26,7 +26,7 @@ from hitcore import __version__
 from hitcore.catalogue.attributes import read_attributes
 from hitcore.catalogue.scores import scale_of
 from hitcore.catalogue.workspace import Workspace
-from hitcore.errors import DataError, HitcoreError, UndefinedMetricWarning
+from hitcore.errors import DataError, HitcoreError, StoreError, UndefinedMetricWarning
 from hitcore.evaluation.metrics import evaluate
 from hitcore.experiments.baselines import RULES, BaselineInputs
 from hitcore.experiments.bench import Bench, Run, Stopper
@@ -82,6 +82,7 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
 
     Raises:
         DataError: the disk is full or cannot be written; the runs are given back.
+        StoreError: the workspace's address does not answer; the runs are given back.
     """
     start = time.monotonic()
     try:
@@ -98,6 +99,11 @@ def do_runs(bench: Bench, runs: Sequence[Run]) -> None:
         for run in runs:
             if run not in findings:
                 bench.ledger.give_back(run.run_id, cancelled=bench.ledger.cancelling(run.run_id))
+    except StoreError:
+        for run in runs:
+            if bench.ledger.state(run.run_id) != "done":
+                bench.ledger.give_back(run.run_id)
+        raise
     except HitcoreError as error:
         open_runs = [run for run in runs if bench.ledger.state(run.run_id) != "done"]
         rows = dict.fromkeys(run.row.row for run in open_runs)
@@ -292,6 +298,9 @@ def _write(bench: Bench, run: Run, finding: Finding, duration_s: float) -> None:
     write_atomic(unfinished / "config.json", json.dumps(run.config, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
+    # The table by which a finished run is known goes last.
+    files = sorted(folder.iterdir(), key=lambda path: path.name == "metrics.parquet")
+    bench.workspace.push(*files)
     shutil.rmtree(_work_folder(bench.workspace, [run]), ignore_errors=True)
 
 

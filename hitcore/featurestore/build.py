@@ -2,7 +2,6 @@
 
 import math
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -109,6 +108,7 @@ def build_features(
 
     Raises:
         DataError: no songs, no such root, another build is at work here, or the disk is full.
+        StoreError: the workspace's address does not answer.
         WeightsError: the tagger's weights are not installed.
         ParameterError: the device is unknown.
         EngineError: the engine cannot be started, or the device is not there.
@@ -127,6 +127,7 @@ def build_features(
             for store in stores:
                 store.folder.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(store.folder)
+                store.refresh()
                 store.drop_damaged_shards()
                 store.write_index()
             todo = _lacking(stores, songs)
@@ -141,14 +142,17 @@ def build_features(
                 song_limit_s=song_limit_s,
                 build=secrets.token_hex(8),
                 device=chosen,
-                audio_root=audio_root,
+                audio_root=_root(workspace, audio_root),
+                address=workspace.address,
             )
             tasks = _tasks(common, todo, size)
             _run(tasks, n_total, engine, n_workers, on_progress, start)
+            for store in stores:
+                store.refresh()
             indexes = [store.write_index() for store in stores]
             for store, index in zip(stores, indexes, strict=True):
                 store.drop_outdated_shards(index)
-                shutil.rmtree(store.folder / "parts", ignore_errors=True)
+                store.drop_parts()
     except OSError as error:
         raise disk_error(error) from error
     built = [song for group in todo for song in group]
@@ -156,6 +160,13 @@ def build_features(
 
 
 # --- the driver ----------------------------------------------------------------------------------
+
+
+def _root(workspace: Workspace, audio_root: str | None) -> str | None:
+    """Where the songs lie, for machines that have the address of the workspace alone."""
+    if audio_root is None and workspace.address is not None:
+        return f"{workspace.address}/audio"
+    return audio_root
 
 
 def _songs_with_audio(workspace: Workspace) -> Songs:

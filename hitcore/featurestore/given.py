@@ -129,6 +129,7 @@ def read_given(path: str | os.PathLike[str]) -> GivenFeatures:
 
 def given_config(workspace: Workspace) -> FeatureConfig | None:
     """The settings of the features that a workspace was given; None where it was given none."""
+    workspace.refresh(workspace.features, "config.json", deep=True)
     for path in sorted(workspace.features.glob("*/config.json")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))

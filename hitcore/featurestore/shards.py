@@ -7,6 +7,9 @@ shard is written last: a shard without it does not exist.
 Each song has a limit of time. One that outlasts it is given up; one that cannot even be
 interrupted, or that crashes its worker, is told by the notes of the shard, which say at which
 song an earlier try of this build ended.
+
+Of a workspace at an address, the notes and the finished shard go there; parts stay on the machine
+that makes them, so that another one, after it was lost, begins the shard anew.
 """
 
 import contextlib
@@ -16,6 +19,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import threading
 import zipfile
@@ -30,12 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitcore.audio import Waveform
-from hitcore.errors import DataError, HitcoreError, WeightsError
+from hitcore.errors import DataError, HitcoreError, StoreError, WeightsError
 from hitcore.features import fit_frames, log_mel
 from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.featurestore.sounds import ReadSong, Sound, sound_of
 from hitcore.featurestore.store import digest_of, read_sidecar
 from hitcore.files import replacing, sha256_of, write_atomic
+from hitcore.remote import Mirror
 from hitcore.taggers import AnyTagger, Tagger, load_tagger
 
 N_TRIES = 2
@@ -70,6 +75,18 @@ class ShardTask:
     """Where the mel and the networks are computed; decoding is always the processor's."""
     audio_root: str | None = None
     """Folder or address below which files lie; None: the workspace's `audio`."""
+    address: str | None = None
+    """Where the workspace lies, if not in its folder; then that folder is each machine's own."""
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What takes files to the address, on this machine; None where there is none."""
+        return None if self.address is None else Mirror.of(self.address)
+
+    def push(self, *paths: Path) -> None:
+        """Take files to the address, if there is one."""
+        if self.mirror is not None:
+            self.mirror.push(*paths)
 
 
 @dataclass(frozen=True)
@@ -87,8 +104,11 @@ def build_shard(task: ShardTask) -> dict[str, int]:
 
     Raises:
         DataError: the disk is full or cannot be written.
+        StoreError: the address does not answer.
         WeightsError: the weights of a tagger or a highlight method are not installed.
     """
+    if task.mirror is not None:
+        task = replace(task, workspace=task.mirror.folder)
     try:
         for config in task.configs:
             _parts_folder(task, config).mkdir(parents=True, exist_ok=True)
@@ -143,8 +163,10 @@ def _try(
     try:
         with _limit(task.song_limit_s):
             sound = sound_of(task.workspace, source, configs, task.read_song, task.audio_root)
-            return features_of(sound, configs, task.device)
-    except WeightsError:
+            features = features_of(sound, configs, task.device)
+        notes.note_success(song_id)
+        return features
+    except (WeightsError, StoreError):
         raise  # no song's fault
     except _OutlastedError:
         why = Failure("timeout", f"gave up after its limit of {task.song_limit_s:g} s")
@@ -240,10 +262,10 @@ def _break_off(number: int, frame: object) -> None:
 
 @dataclass
 class _Notes:
-    """How often each song of a shard was tried in this build, and which ones failed."""
+    """How often songs of a shard were tried without an end, and which ones failed."""
 
+    task: ShardTask
     path: Path
-    build: str
     tries: dict[str, int] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
 
@@ -251,7 +273,9 @@ class _Notes:
     def of(cls, task: ShardTask) -> "_Notes":
         """What an earlier try of this build left; nothing where there was none."""
         folder = _parts_folder(task, task.configs[0])
-        notes = cls(folder / f"shard-{task.number:05d}.notes", task.build)
+        notes = cls(task, folder / f"shard-{task.number:05d}.notes")
+        if task.mirror is not None:
+            task.mirror.fetch(notes.path)
         try:
             written = json.loads(notes.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -274,6 +298,10 @@ class _Notes:
         self._write()
         return True
 
+    def note_success(self, song_id: str) -> None:
+        """The song ends no worker: another machine, which has no part of it, may try it again."""
+        del self.tries[song_id]  # written down with the next song
+
     def note_failure(self, song_id: str, why: Failure) -> None:
         """The song has failed for good."""
         self.failed[song_id] = replace(why, error=" ".join(why.error.split()))
@@ -284,16 +312,19 @@ class _Notes:
         failed = {song: asdict(failure) for song, failure in self.failed.items()}
         unfinished = _beside(self.path)
         unfinished.write_text(
-            json.dumps({"build": self.build, "tries": self.tries, "failed": failed})
+            json.dumps({"build": self.task.build, "tries": self.tries, "failed": failed})
         )
         os.replace(unfinished, self.path)
+        self.task.push(self.path)
 
 
 # --- parts ---------------------------------------------------------------------------------------
 
 
 def _parts_folder(task: ShardTask, config: FeatureConfig) -> Path:
-    return task.workspace / "features" / config.fingerprint / "parts"
+    folder = task.workspace / "features" / config.fingerprint / "parts"
+    # What an earlier build left on one of many machines, nobody would ever tidy away or check.
+    return folder if task.address is None else folder / task.build
 
 
 def _part(task: ShardTask, config: FeatureConfig, song_id: str, source: str) -> Path:
@@ -330,6 +361,10 @@ def _beside(path: Path) -> Path:
 
 def _remove_parts(task: ShardTask) -> None:
     for config in task.configs:
+        # On a machine of its own nobody else is at work on what earlier builds have left there.
+        for left in _parts_folder(task, config).parent.iterdir() if task.address else ():
+            if left.name != task.build:
+                shutil.rmtree(left, ignore_errors=True)
         for song_id, source in task.songs:
             _part(task, config, song_id, source).unlink(missing_ok=True)
 
@@ -341,8 +376,8 @@ def _assemble(
     task: ShardTask, config: FeatureConfig, made: dict[str, Arrays], failed: dict[str, Failure]
 ) -> None:
     """Write a shard's arrays, then its description."""
-    folder = _parts_folder(task, config).parent
-    if read_sidecar(folder, task.number) is not None:
+    folder = task.workspace / "features" / config.fingerprint
+    if task.address is None and read_sidecar(folder, task.number) is not None:
         return
     parts: list[Arrays] = []
     songs: list[dict[str, Any]] = []
@@ -365,7 +400,9 @@ def _assemble(
             about |= _write_array(folder, task.number, "tags", parts)
             about["tag_names"] = list(tagger_of(config.tagger).tag_names)
     about["sha256"] = digest_of(about)
-    write_atomic(folder / f"shard-{task.number:05d}.json", json.dumps(about))
+    sidecar = folder / f"shard-{task.number:05d}.json"
+    write_atomic(sidecar, json.dumps(about))
+    task.push(*(folder / about[name] for name in ("mel", "tags") if about[name]), sidecar)
 
 
 def _write_array(folder: Path, number: int, name: str, parts: list[Arrays]) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import fsspec
-
 from hitcore.audio import DecodeLimits, Waveform, decode, load_audio
 from hitcore.demo import waveform_of
 from hitcore.errors import AudioError, DataError
 from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.files import sha256_of
 from hitcore.highlights import find_highlight
+from hitcore.remote import patiently, store_of
 
 SAMPLE_RATE = 22_050
 """Of all that is decoded here, Hz; highlights and the paper's front end work at it."""
@@ -104,7 +103,7 @@ def check_root(audio_root: str) -> None:
         DataError: there is no such folder, or no driver for such an address.
     """
     if "://" in audio_root:
-        _store_of(audio_root)
+        store_of(audio_root)
     elif not Path(audio_root).is_dir():
         raise DataError(f"{audio_root} is no folder: give the one that the songs' sources are in")
 
@@ -117,33 +116,29 @@ def _file(workspace: Path, source: str, audio_root: str | None) -> Path | bytes:
         return workspace / "audio" / source
     if "://" not in audio_root:
         return Path(audio_root) / source
-    return _fetched(*_store_of(audio_root), source)
+    return _fetched(audio_root, source)
 
 
 def _hash_of(file: Path | bytes) -> str:
     return hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else sha256_of(file)
 
 
-def _store_of(audio_root: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    try:
-        store, path = fsspec.url_to_fs(audio_root)
-    except (ImportError, ValueError) as error:
-        raise DataError(f"{audio_root} cannot be read: {error}") from error
-    return store, str(path).rstrip("/")
+def _fetched(root: str, source: str) -> bytes:
+    """The content of one file of an object store, if it is not too large to be a song.
 
-
-def _fetched(store: fsspec.AbstractFileSystem, root: str, source: str) -> bytes:
-    """The content of one file of an object store, if it is not too large to be a song."""
-    path = f"{root}/{source}"
+    Raises:
+        AudioError: it is not there, or too large.
+        StoreError: the store does not answer or refuses.
+    """
+    store, folder = store_of(root)
+    path = f"{folder}/{source}"
     try:
-        size = store.size(path)
+        size = patiently(root, store.size, path)
         if size is not None and size > DECODE_LIMITS.max_file_bytes:
             raise AudioError(
                 f"{source} has {size:,} bytes; at most {DECODE_LIMITS.max_file_bytes:,} are read"
             )
-        content: bytes = store.cat_file(path)
+        content: bytes = patiently(root, store.cat_file, path)
     except FileNotFoundError as error:
         raise AudioError(f"{source} is not in {root}") from error
-    except OSError as error:
-        raise AudioError(f"{source} cannot be fetched from {root}: {error}") from error
     return content

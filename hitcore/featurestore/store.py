@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hitcore.catalogue.workspace import Workspace
-from hitcore.errors import DataError
+from hitcore.errors import DataError, StoreError
 from hitcore.featurestore.mapped import MappedMel
 from hitcore.featurestore.recipe import GIVEN, FeatureConfig
 from hitcore.files import replacing, sha256_of, write_atomic
@@ -80,6 +82,14 @@ class FeatureStore:
         self.config = config
         self.folder = workspace.features_folder(config.fingerprint)
 
+    def refresh(self) -> None:
+        """See that index and descriptions are those of the workspace's address, if it has one.
+
+        Arrays come from there when they are asked for, and stay.
+        """
+        for pattern in ("*.parquet", "*.json"):
+            self.workspace.refresh(self.folder, pattern)
+
     # --- looking ----------------------------------------------------------------------------------
 
     def index(self) -> pd.DataFrame:
@@ -125,6 +135,7 @@ class FeatureStore:
                 is not as it was written.
         """
         table = self._rows_of(song_ids)
+        self._bring(table["shard"])
         mel_config = self.config.mel_config
         mel = np.empty((len(table), mel_config.n_mels, self.config.n_frames), np.float16)
         tags: NDArray[np.float32] | None = None
@@ -154,6 +165,7 @@ class FeatureStore:
         """
         table = self.index()
         table = table[table["status"] == "ok"]
+        self._bring(table["shard"], ("tags",))
         found, names = [], ()
         for shard, rows in table.groupby(table["shard"].astype(int)):
             about = read_sidecar(self.folder, int(str(shard)))
@@ -173,6 +185,7 @@ class FeatureStore:
             DataError: as `load`.
         """
         table = self._rows_of(song_ids)
+        self._bring(table["shard"])
         shards, part_of = np.unique(table["shard"], return_inverse=True)
         files: list[Path] = []
         digest = hashlib.sha256("\n".join(song_ids).encode())
@@ -204,6 +217,7 @@ class FeatureStore:
         problems = []
         for shard in np.unique(index["shard"].astype(int)):
             try:
+                self._bring([shard], anew=True)
                 self._compare(index[index["shard"] == shard], self.checked_shard(int(shard)))
             except DataError as error:
                 problems.append(str(error))
@@ -230,11 +244,32 @@ class FeatureStore:
             if trust and path.exists() and _stamp(path) == about.get(f"{name}_stamp"):
                 continue
             if not path.exists() or sha256_of(path) != about[f"{name}_sha256"]:
-                raise DataError(
-                    f"{path.name} of {self.folder.name} is not as it was written (truncated or "
-                    f"changed on disk): {self._mend()}"
-                )
+                self.workspace.fetch(path)  # this machine's copy may be of an earlier shard
+                if not path.exists() or sha256_of(path) != about[f"{name}_sha256"]:
+                    raise DataError(
+                        f"{path.name} of {self.folder.name} is not as it was written (truncated or "
+                        f"changed on disk): {self._mend()}"
+                    )
+            self._note_as_written(path, about.get(f"{name}_stamp"))
         return about
+
+    def _note_as_written(self, path: Path, stamp: list[int] | None) -> None:
+        """Give a copy whose checksum holds the time of what it is the copy of."""
+        if self.workspace.address is not None and stamp is not None:
+            os.utime(path, ns=(stamp[1], stamp[1]))
+
+    def _bring(
+        self, shards: ArrayLike, names: tuple[str, ...] = ("mel", "tags"), anew: bool = False
+    ) -> None:
+        """Fetch arrays that have no copy here yet, or all of them anew, side by side."""
+        if self.workspace.address is None:
+            return
+        numbers = np.unique(np.asarray(shards, dtype=np.int64))
+        abouts = [read_sidecar(self.folder, int(number)) for number in numbers]
+        paths = [self.folder / a[name] for a in abouts if a for name in names if a[name]]
+        for path in paths if anew else ():
+            path.unlink(missing_ok=True)
+        self.workspace.fetch(*(path for path in paths if not path.exists()))
 
     # --- mending ----------------------------------------------------------------------------------
 
@@ -244,25 +279,47 @@ class FeatureStore:
         Size and time of change are looked at, not every byte, which `verify` reads.
         Arrays without a description, which a killed build leaves, go too.
         """
+        mirror = self.workspace.mirror
+        sizes = {} if mirror is None else mirror.sizes(self.folder, "shard-*.npy")
         damaged = 0
         for path in sorted(self.folder.glob("shard-*.json")):
             try:
-                self.checked_shard(_number(path), trust=True)
+                if mirror is None:
+                    self.checked_shard(_number(path), trust=True)
+                else:
+                    self._compare_sizes(_number(path), sizes)
+            except StoreError:
+                raise
             except DataError:
                 damaged += 1
-                path.unlink()
+                self.workspace.remove(path)
         whole = {_number(path) for path in self.folder.glob("shard-*.json")}
-        for path in self.folder.glob("shard-*.npy"):
+        for path in {*self.folder.glob("shard-*.npy"), *(self.folder / name for name in sizes)}:
             if _number(path) not in whole:
-                path.unlink()
+                self.workspace.remove(path)
         return damaged
+
+    def _compare_sizes(self, number: int, sizes: dict[str, int]) -> None:
+        """Refuse a shard whose arrays at the workspace's address are absent or of another size."""
+        about = read_sidecar(self.folder, number) or {}
+        for name in ("mel", "tags"):
+            array = about.get(name)
+            if array and sizes.get(array) != about.get(f"{name}_stamp", [sizes.get(array)])[0]:
+                raise DataError(f"{array} of {self.folder.name} is absent or of another size")
 
     def drop_outdated_shards(self, index: pd.DataFrame) -> None:
         """Remove shards of failed songs alone that a later try has replaced."""
         current = set(index["shard"].astype(int))
         for path in self.folder.glob("shard-*.json"):
             if _number(path) not in current:
-                path.unlink()
+                self.workspace.remove(path)
+
+    def drop_parts(self) -> None:
+        """Remove what a build keeps of unfinished shards, here and at the address."""
+        parts = self.folder / "parts"
+        shutil.rmtree(parts, ignore_errors=True)
+        if self.workspace.mirror is not None:
+            self.workspace.mirror.remove_below(parts)
 
     def write_index(self) -> pd.DataFrame:
         """Gather the descriptions of all shards into `index.parquet`; the table."""
@@ -284,6 +341,7 @@ class FeatureStore:
         with replacing(self.folder / "index.parquet") as temporary:
             table.to_parquet(temporary, index=False)
         write_atomic(self.folder / "config.json", json.dumps(asdict(self.config), indent=2) + "\n")
+        self.workspace.push(self.folder / "index.parquet", self.folder / "config.json")
         return table
 
     # --- inside -----------------------------------------------------------------------------------
@@ -327,7 +385,7 @@ class FeatureStore:
             else f" --tagger {self.config.tagger or 'none'}"
         )
         return (
-            f"run `hitcore features build {self.workspace.path} --highlight {self.config.segment}"
+            f"run `hitcore features build {self.workspace.place} --highlight {self.config.segment}"
             f"{tagger}`"
         )
 

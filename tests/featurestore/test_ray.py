@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted import planted_workspace
+from s3server import S3
 from slowsongs import read_noise, read_slowly
 
+from hitcore.catalogue.copying import copy_workspace
 from hitcore.catalogue.workspace import Workspace
 from hitcore.engines import map_songs
 from hitcore.experiments import (
@@ -151,6 +153,76 @@ def test_experiments_on_a_cluster_that_loses_a_node_find_the_same(
     assert ledger["state"].tolist() == ["done"] * 24
     finished = {path.parent.name for path in there.runs.glob("[!.]*/metrics.parquet")}
     assert finished == set(ledger["run_id"])
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An S3 server, and a driver that is its client and has copies of its own."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'hitcore[s3]'")
+    pytest.importorskip("moto", reason="moto, which makes the S3 server, is not installed")
+    with S3.serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HITCORE_CACHE", str(tmp_path / "driver"))
+        server.empty()
+        yield server
+
+
+@pytest.fixture
+def apart(cluster: Any, s3: S3, tmp_path: Path) -> Iterator[list[Any]]:
+    """Two nodes that share no folder, with one core each."""
+    nodes = []
+    for name in ("first", "second"):
+        environment = {**s3.environment, "HITCORE_CACHE": str(tmp_path / name)}
+        nodes.append(cluster.add_node(num_cpus=1, env_vars=environment, **MEMORY))
+    cluster.wait_for_nodes()
+    yield nodes
+    for node in nodes:
+        if node in cluster.worker_nodes:
+            cluster.remove_node(node, allow_graceful=False)
+
+
+def test_nodes_that_share_nothing_but_an_address_make_the_same_and_one_may_be_lost(
+    cluster: Any, apart: list[Any], s3: S3, tmp_path: Path
+) -> None:
+    here = planted_workspace(tmp_path / "w", n_songs=30, segments=("repetition",))
+    there = copy_workspace(str(here.path), "s3://bucket/w")
+    rows = ["tags", "release-year"]
+    config = replace(EXPERIMENT, n_folds=3)
+    run_experiment(here, rows, config)
+    run_experiment(there, rows, config, engine=f"ray:{cluster.address}")
+    tables = [load_results(place).metrics[FIGURES] for place in (here, there)]
+    pd.testing.assert_frame_equal(*tables)
+    states = Ledger(there.ledger).table()["state"]
+    assert states.tolist() == ["done"] * 6
+
+    songs = pd.read_parquet(here.songs).assign(source=[f"noise {i}" for i in range(30)])
+    for place in (here, there):
+        songs.to_parquet(place.songs)
+        place.push(place.songs)
+    build_features(here, [CONFIG], read_song=read_noise, n_workers=1)
+    seen: list[Progress] = []
+
+    def lose_a_node(progress: Progress) -> None:
+        if not seen:
+            cluster.remove_node(apart[0], allow_graceful=False)
+        seen.append(progress)
+
+    report = build_features(
+        there,
+        [CONFIG],
+        read_song=read_slowly,
+        engine=f"ray:{cluster.address}",
+        on_progress=lose_a_node,
+    )
+    assert seen[0].n_done < 30
+    assert (report.n_built, len(report.failures)) == (30, 0)
+    ids = songs["song_id"].tolist()
+    found = [FeatureStore(place, CONFIG).load(ids).mel for place in (here, there)]
+    np.testing.assert_array_equal(*found)
+    kept = {name: list((tmp_path / name).rglob("shard-*-mel.npy")) for name in ("first", "second")}
+    assert kept["first"], "both worked, each in its own folder"
+    assert kept["second"]
 
 
 def test_failures_come_back_as_here(cluster: Any, workers: list[Any]) -> None:
