@@ -121,18 +121,18 @@ class Mirror:
 
     @classmethod
     def of(cls, address: str) -> "Mirror":
-        """The mirror of an address in the user's cache (HITCORE_CACHE, or that of the system)."""
+        """The mirror of an address in HITCORE_COPIES, or in the user's cache of the system."""
         address = address.rstrip("/")
-        chosen = os.environ.get("HITCORE_CACHE")
+        chosen = os.environ.get("HITCORE_COPIES")
         if chosen:
             cache = Path(chosen).expanduser().resolve()
         else:
             from platformdirs import user_cache_path
 
-            cache = user_cache_path("hitcore")
+            cache = user_cache_path("hitcore") / "copies"
         key = hashlib.sha256(address.encode()).hexdigest()[:16]
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in address.rsplit("/", 1)[-1])
-        return cls(address, cache / "copies" / key / (name or "workspace"))
+        return cls(address, cache / key / (name or "workspace"))
 
     def exists(self, path: Path) -> bool:
         """Whether the store has the file that this path is the copy of."""

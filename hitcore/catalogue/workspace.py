@@ -107,8 +107,8 @@ class Workspace:
         marker = mirror.folder / _MARKER
         if not marker.exists():
             raise DataError(
-                f"{mirror.address} is no workspace ({_MARKER} is absent: {mirror.absence(marker)}): "
-                f"take one there with `hitcore workspace copy W {mirror.address}`"
+                f"{mirror.address} is no workspace ({_MARKER} is absent: {mirror.absence(marker)})"
+                f": take one there with `hitcore workspace copy W {mirror.address}`"
             )
         return cls(mirror.folder, mirror.address)
 

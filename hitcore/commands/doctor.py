@@ -18,6 +18,7 @@ LEAST_FREE_GB = 2.0
 EXTRAS = {
     "streamlit": "the app: pip install 'hitcore[app]'",
     "ray": "features and experiments on a cluster: pip install 'hitcore[ray]'",
+    "s3fs": "workspaces and songs at s3://…: pip install 'hitcore[s3]'",
     "pyspark": "play logs on Spark: pip install 'hitcore[spark]'",
 }
 

@@ -65,7 +65,7 @@ def s3(server: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 def surround(patched: pytest.MonkeyPatch, server: S3, folder: Path) -> None:
     """What a machine must know to be a client, and where it keeps copies."""
-    patched.setenv("HITCORE_CACHE", str(folder / "cache"))
+    patched.setenv("HITCORE_COPIES", str(folder / "cache"))
     patched.setenv("HITCORE_STORE_PATIENCE", "20")
     for name, value in server.environment.items():
         patched.setenv(name, value)
@@ -152,10 +152,10 @@ def test_a_song_that_ends_one_machine_after_another_is_given_up(
         place.path, (CONFIG,), 0, songs, read_fatally, build="one", address=place.address
     )
     for machine in ("first", "second"):
-        monkeypatch.setenv("HITCORE_CACHE", str(tmp_path / machine))
+        monkeypatch.setenv("HITCORE_COPIES", str(tmp_path / machine))
         with pytest.raises(SystemExit):
             build_shard(task)
-    monkeypatch.setenv("HITCORE_CACHE", str(tmp_path / "third"))
+    monkeypatch.setenv("HITCORE_COPIES", str(tmp_path / "third"))
     assert build_shard(task) == {"worker died": 1}
     store = store_at("s3://bucket/lost")
     index = store.write_index()
@@ -190,7 +190,7 @@ def test_experiments_at_an_address_find_what_they_find_in_a_folder(
     run_experiment(there, ROWS, EXPERIMENT)
     assert Ledger(there.ledger).table()["state"].tolist() == ["done"] * 9
     # Another driver finds what is done by its folders, and all of it can be taken back.
-    monkeypatch.setenv("HITCORE_CACHE", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("HITCORE_COPIES", str(tmp_path / "elsewhere"))
     place = Workspace.open("s3://bucket/w")
     seen: list[int] = []
     run_experiment(place, ROWS, EXPERIMENT, on_progress=lambda now: seen.append(now.n_done))
