@@ -47,6 +47,7 @@ class Counting(logging.Filter):
         self.counts: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Count a request; never let it through."""
         asked = re.search(r'"([A-Z]+) (\S+)', record.getMessage())
         if asked:
             listing = asked[1] == "GET" and "list-type" in asked[2]
@@ -54,6 +55,7 @@ class Counting(logging.Filter):
         return False
 
     def taken(self) -> Counter[str]:
+        """What was counted since the last call."""
         found, self.counts = self.counts, Counter()
         return found
 
