@@ -67,4 +67,5 @@ class S3:
         self._post("reset-auth", b"0" if check else b"inf")
 
     def _post(self, what: str, data: bytes = b"") -> None:
-        urlopen(Request(f"{self.url}/moto-api/{what}", data=data, method="POST")).close()
+        head = {"Content-Type": "text/plain"}
+        urlopen(Request(f"{self.url}/moto-api/{what}", data, head, method="POST")).close()
