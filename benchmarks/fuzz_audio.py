@@ -10,7 +10,8 @@ set to extremes, runs repeated or removed; most damaged Ogg pages get a checksum
 their decoders would never see the damage. Every mutant goes through `hitcore.audio.decode`. What
 may come out is finite sound or an AudioError; anything else fails the run (exit status 1).
 Crashes and hangs of the decoding child are counted, because they are contained: each must have
-become an AudioError while this process went on.
+become an AudioError while this process went on. So is what its sandbox stopped: a damaged file
+makes no decoder open another one, so each of those is a call that the sandbox's list lacks.
 """
 
 import argparse
@@ -42,7 +43,8 @@ EXTREMES = [
     b"\x80\0\0\0",
     b"\0\0\0\1",
 ]
-OUTCOMES = ["decoded", "refused", "crash contained", "hang killed", "memory limit", "BUG"]
+OUTCOMES = ["decoded", "refused", "crash contained", "hang killed", "memory limit"]
+OUTCOMES += ["sandbox stopped", "BUG"]
 
 
 def seeds() -> dict[str, bytes]:
@@ -124,6 +126,7 @@ def outcome(data: bytes, passage: bool) -> tuple[str, str]:
             ("crashed", "crash contained"),
             ("longer than the 10 s", "hang killed"),
             ("more than the", "memory limit"),
+            ("its sandbox stopped", "sandbox stopped"),
         ):
             if word in message:
                 return name, message

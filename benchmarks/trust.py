@@ -6,8 +6,8 @@
 
 Runs the other scripts and the test suites in processes of their own, one after the other, so that
 each can be run alone as well: `fuzz_audio.py`, `fuzz_logs.py`, `kills.py`, `crowd.py`, and the
-suites of bad input, faults, strangers and supply chain. Exit status 1 where anything did not
-survive.
+suites of bad input, faults, strangers, decoders that were taken over, and supply chain. Exit
+status 1 where anything did not survive.
 """
 
 import argparse
@@ -55,6 +55,7 @@ def hostile_audio(share: float) -> Iterator[Line]:
     count = round(5000 * share)
     found, seconds = script("fuzz_audio.py", "--count", str(count))
     contained = found["crash contained"] + found["hang killed"] + found["memory limit"]
+    contained += found["sandbox stopped"]
     yield Line(
         "mutated sound files",
         count,
@@ -154,6 +155,7 @@ PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     ),
     "proxy": suite("behind nginx: cases", "tests/browser/test_proxy.py"),
     "doors": doors,
+    "sandbox": suite("decoders taken over: cases", "tests/audio/test_sandbox.py"),
     "supply": suite("supply chain: cases", "tests/test_supply_chain.py"),
     "audio": hostile_audio,
     "logs": hostile_logs,

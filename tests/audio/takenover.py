@@ -26,6 +26,7 @@ LEAKED = 50
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SERVER = os.getpid()
 _PTRACE_SEIZE = 0x4206  # Unlike attaching, it does not stop the other.
+_AT_EMPTY_PATH = 0x1000
 _EXECUTABLE = mmap.PROT_READ | mmap.PROT_EXEC
 _PAGE = mmap.mmap(-1, mmap.PAGESIZE)
 _ADDRESS = ctypes.addressof(ctypes.c_char.from_buffer(_PAGE))
@@ -76,6 +77,9 @@ ACTS: dict[str, Callable[[], object]] = {
     "rename a file": lambda: os.rename(_inside("old"), _inside("older")),
     "make a folder": lambda: os.mkdir(_inside("more")),
     "ask about a file": lambda: os.stat(READABLE),
+    "ask by a descriptor": lambda: _called(
+        "fstatat", SOURCE, READABLE.encode(), ctypes.create_string_buffer(512), _AT_EMPTY_PATH
+    ),
     "ask whether it may": lambda: os.access(READABLE, os.R_OK),
     "follow a link": lambda: os.readlink("/proc/self/exe"),
     "change folder": lambda: os.chdir("/"),

@@ -33,7 +33,7 @@ _KINDS = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPE
 _RATE = 8_000
 # libsndfile calls Python to read an excerpt of a file. Each open one takes five pieces of memory
 # that can be run, which cffi keeps when they are given back.
-_MOST_CALLBACKS = 400
+_MOST_CALLBACKS = 60
 
 REQUEST = decoder.Request((16_000,), None, None, 10.0)
 """What is asked of the sounds."""
