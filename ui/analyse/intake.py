@@ -25,7 +25,10 @@ def show() -> None:
         tried = None
         if demos:
             tried = st.pills(
-                "Or try a demo song", list(demos), key=f"demo-song-{st.session_state['n-drops']}"
+                "Or try a demo song",
+                list(demos),
+                key=f"demo-song-{st.session_state['n-drops']}",
+                wrap=True,  # on a phone they would be cut
             )
     _room()
     if not uploads and not tried:

@@ -82,6 +82,7 @@ def choose_definition(default: str) -> str:
         format_func=KINDS.get,
         required=True,
         key="kind",
+        wrap=True,
         help="The paper counts the plays of the 60th day after the release; its predecessor "
         "counted all plays of the log, which favours old songs.",
     )

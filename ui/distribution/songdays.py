@@ -47,7 +47,7 @@ def show_table(view: View) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "share (ppm)": st.column_config.NumberColumn(format="%.3f"),
+            "share (ppm)": st.column_config.NumberColumn(format="localized"),
             "release_date": st.column_config.DateColumn("released"),
         },
     )

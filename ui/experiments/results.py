@@ -29,7 +29,9 @@ def shipped() -> None:
     show(results, loaders.about(), key="demo")
     for kind in kinds[1:]:
         with st.expander(f"The same on folds that share no {kind}"):
-            st.dataframe(by_row(loaders.results(kind)), hide_index=True, key=f"demo-{kind}")
+            st.dataframe(
+                by_row(loaders.results(kind)), hide_index=True, placeholder="", key=f"demo-{kind}"
+            )
 
 
 def compare_link(place: object, key: str | None) -> None:
@@ -58,6 +60,7 @@ def show(results: Results, about: dict[str, object], *, key: str) -> None:
         by_row(results),
         hide_index=True,
         height="content",
+        placeholder="",
         key=f"{key}-rows",
         column_config={
             name: st.column_config.NumberColumn(name, format="%.3f")

@@ -12,6 +12,7 @@ import streamlit as st
 from scipy.stats import rankdata
 
 from hitcore import weights
+from hitcore.analysis.song import default_models
 from hitcore.audio import walls
 from hitcore.errors import HitcoreError
 from hitcore.evaluation import bootstrap_interval
@@ -128,7 +129,7 @@ def _look() -> dict[str, Any]:
         "column_config": {
             "Model": st.column_config.TextColumn("Model", width=200),
             "Measured": st.column_config.TextColumn("Measured on songs it had not seen", width=300),
-            "MB": st.column_config.NumberColumn("MB", format="%.1f"),
+            "MB": st.column_config.NumberColumn("MB", format="%.2f"),
         },
         "alt": "All models: purpose, state, measured figures, licence and size.",
     }
@@ -179,10 +180,13 @@ def card_of_a_file() -> None:
 # --- what is known of a model --------------------------------------------------------------------
 
 
-def _order(row: WeightsStatus) -> int:
-    """Hit models first, those of this project before others."""
+def _order(row: WeightsStatus) -> tuple[int, int, bool]:
+    """Hit models first; of each kind what is installed, and of that what knows real songs."""
     kinds = list(KINDS)
-    return kinds.index(row.kind) if row.kind in kinds else len(kinds)
+    kind = kinds.index(row.kind) if row.kind in kinds else len(kinds)
+    usual = default_models()[0]
+    place = usual.index(row.name) if row.name in usual else len(usual)
+    return kind, place, row.state != "installed"
 
 
 def _card(row: WeightsStatus) -> Card:
@@ -251,7 +255,7 @@ def agreement(reference: object) -> str:
 def _get(row: WeightsStatus) -> None:
     """Fetch it, or import it from a copy."""
     if row.message:
-        st.caption(plain(row.message))
+        st.markdown(plain(row.message))
     entry = weights.REGISTRY.get(row.name)
     if entry is None:
         return
