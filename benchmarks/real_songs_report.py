@@ -89,9 +89,9 @@ def section(name: str, kinds: tuple[str, ...]) -> list[str]:
         lines += [
             f"### Folds that share no {kind}",
             "",
-            f"Repetitions with every fold of some row: {n} of the {len(SEEDS)} that are planned; "
-            "rows with fewer folds than others are still being repeated. Mean over folds with a "
-            "95 % interval, widened for the training songs that folds share.",
+            f"Repetitions with every fold of some row: {n} of the {len(SEEDS)} that are planned."
+            f"{unfinished(results)} Mean over folds with a 95 % interval, widened for the training "
+            "songs that folds share.",
             "",
             *table(results),
             "",
@@ -103,6 +103,13 @@ def section(name: str, kinds: tuple[str, ...]) -> list[str]:
             "",
         ]
     return lines
+
+
+def unfinished(results: Results) -> str:
+    """Which rows have fewer folds than others, in a sentence; empty where none has."""
+    folds = {row: len(results.folds_of(row)) for row in results.rows}
+    fewer = [VARIANTS[row].title for row in folds if folds[row] < max(folds.values())]
+    return f" With fewer folds than the others: {'; '.join(fewer)}." if fewer else ""
 
 
 def claims(results: Results) -> list[str]:
