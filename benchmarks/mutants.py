@@ -242,6 +242,8 @@ DOORS = (
            " and _is_loopback(address) and", " and", ACCESS),
     Mutant("a server for all is for this machine", "ui/server/access.py",
            ' and _is_loopback(st.get_option("server.address"))', "", ACCESS),
+    Mutant("everybody sees the state of the server", "pages/status.py",
+           "if not access.is_admin():", "if False:", ACCESS),
     Mutant("everybody reads the figures", "ui/operators/metrics.py",
            "if not may_read(request):", "if False:", GATE),
 )  # fmt: skip

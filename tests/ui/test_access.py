@@ -106,6 +106,20 @@ def test_a_page_that_is_run_past_the_door_is_closed_too(secrets: Path, page: Pat
     assert [title.value for title in test.title] == ["hitcore"]
 
 
+@pytest.mark.parametrize("listens", ["0.0.0.0", "127.0.0.1"])
+def test_the_state_of_the_server_is_shown_to_operators_alone(secrets: Path, listens: str) -> None:
+    before = st.get_option("server.address")
+    config.set_option("server.address", listens)
+    try:
+        test = AppTest.from_file(str(ROOT / "pages" / "status.py"), default_timeout=60).run()
+    finally:
+        config.set_option("server.address", before)
+    assert not test.exception
+    refused = ["This page is for who runs the server"] if listens == "0.0.0.0" else []
+    assert [error.value.split(":")[0] for error in test.error] == refused
+    assert bool(test.metric or test.dataframe or test.subheader) is not bool(refused)
+
+
 def test_the_app_stops_at_the_door(secrets: Path) -> None:
     secrets.write_text(f'[auth]\ncookie_secret = "{32 * "?"}"\n[access]\nallow = ["*"]\n')
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
