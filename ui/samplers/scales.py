@@ -77,9 +77,7 @@ def percentile_bins(scores: Floats) -> tuple[NDArray[np.int64], Floats]:
         ([0, 0, 1, 2], [0.0, 50.0, 75.0, 100.0])
     """
     below = np.searchsorted(np.sort(scores), scores, side="left") / scores.size
-    lowest = float((scores == scores.min()).mean())
-    start = lowest if lowest > 1 / N_BINS else 0.0
-    cuts = np.linspace(start, 1, round(N_BINS * (1 - start)) + 1)
+    cuts = np.linspace(0, 1, N_BINS + 1)
     _, label = np.unique(np.searchsorted(cuts, below, side="right"), return_inverse=True)
     edges = np.concatenate([[0], np.cumsum(np.bincount(label))]) * (100 / scores.size)
     return label.astype(np.int64), edges
