@@ -1,0 +1,44 @@
+"""Ten windows at once, by Streamlit's own messages; `benchmarks/load.py` has fifty."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.load import in_order
+from hitcore import weights
+from tests.browser.conftest import ROOT
+
+N_SESSIONS, N_SONGS = 10, 3
+
+
+def test_everybody_gets_their_own_in_the_order_of_the_line_and_memory_returns() -> None:
+    if not weights.is_installed("musicnn-mtt"):
+        pytest.skip("the tagger's weights are not installed: make weights")
+    command = [sys.executable, "benchmarks/load.py", "--sessions", str(N_SESSIONS)]
+    command += ["--songs", str(N_SONGS), "--patience", "0", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["right_pages"], found["failures"]) == (N_SESSIONS, [])
+    assert found["own_reports"] == found["reports"] == N_SONGS + 1
+    assert found["in_order"], found["order"]
+    assert found["sessions_left"] == 0
+    # What ten windows hold, of which Streamlit keeps two minutes' worth: not a copy of anything.
+    assert found["after_mb"] - found["base_mb"] < 20 * N_SESSIONS
+
+
+@pytest.mark.parametrize(
+    ("order", "right"),
+    [
+        ([1, 10, 2, 11, 12, 3], True),
+        ([1, 10, 11, 12, 2, 3], True),
+        ([1, 2, 10, 11, 12, 3], False),  # two of who brought many before another's first
+        ([1, 10, 2, 12, 11, 3], False),
+        ([1, 10, 2, 11, 12], False),
+        ([1, 10, 2, 11, 11, 12, 3], False),
+    ],
+)
+def test_the_order_of_the_line_is_told_from_others(order: list[int], right: bool) -> None:
+    assert in_order(order, [1, 2, 3], [10, 11, 12]) is right
