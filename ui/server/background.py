@@ -218,13 +218,21 @@ class Background:
             log.event("song cancelled")
         except HitcoreError as error:
             log.event("song refused", kind=type(error).__name__)
-            task.on_fault(error)
+            self._tell(task, error)
         except Exception as error:  # a bug of ours must not end what waits behind it
             log.fault("song failed", error)
             fault = f"a fault of the app itself ({type(error).__name__}): its log has the details"
-            task.on_fault(HitcoreError(fault))
+            self._tell(task, HitcoreError(fault))
         finally:
             mine.place = 0
+
+    @staticmethod
+    def _tell(task: Task, error: HitcoreError) -> None:
+        """Say what is wrong with a piece; a disk that is full can keep not even that."""
+        try:
+            task.on_fault(error)
+        except HitcoreError as second:
+            log.fault("keeping a fault", second)
 
 
 def _keys(mine: _Owner | None) -> set[str]:
