@@ -40,8 +40,8 @@ IDLE_PAGE = "method"
 """Computes nothing."""
 N_MANY = 5
 """Songs that one person brings at once."""
-PAUSE_S = 5.0
-"""Between two looks of one window, on average."""
+N_LOOKS = 3
+"""So often a window opens the page at its own pace."""
 SESSION_KEPT_S = 125
 """Streamlit forgets a window two minutes after it was closed, when the next one comes."""
 
@@ -68,14 +68,14 @@ def megabytes(server: psutil.Process) -> float:
     return total / 1e6
 
 
-async def look(address: str, begin: asyncio.Event, n_looks: int, seen: dict[str, Any]) -> None:
+async def look(address: str, begin: asyncio.Event, pause_s: float, seen: dict[str, Any]) -> None:
     """One window that opens a page again and again; how long each took."""
     async with visiting(address) as visit:
         seen["ready"].append(visit)
         await begin.wait()
         seen["at_once"].append(await visit.open(IDLE_PAGE))
-        for _ in range(n_looks):
-            await asyncio.sleep(random.uniform(0, 2 * PAUSE_S))
+        for _ in range(N_LOOKS):
+            await asyncio.sleep(random.uniform(0, 2 * pause_s))
             seen["paced"].append(await visit.open(IDLE_PAGE))
         seen["right"] += "The way of the data" in visit.text() and "song-" not in visit.text()
         await seen["leave"].wait()
@@ -119,7 +119,7 @@ def in_order(order: list[int], many: list[int], others: list[int]) -> bool:
 
 
 async def crowd(
-    address: str, server: psutil.Process, n_sessions: int, n_songs: int
+    address: str, server: psutil.Process, n_sessions: int, n_songs: int, pause_s: float
 ) -> dict[str, Any]:
     """Everybody at once; what each saw."""
     seen: dict[str, Any] = {
@@ -131,7 +131,7 @@ async def crowd(
         await first.until("Where the highlight is, and why")
         await first.open(IDLE_PAGE)
     base, begin = megabytes(server), asyncio.Event()
-    windows = [asyncio.create_task(look(address, begin, 3, seen)) for _ in range(n_sessions)]
+    windows = [asyncio.create_task(look(address, begin, pause_s, seen)) for _ in range(n_sessions)]
     while len(seen["ready"]) < n_sessions:
         await asyncio.sleep(0.05)
     spent = server.cpu_times()
@@ -148,7 +148,7 @@ async def crowd(
                            return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
         waits.cancel()
     names = await asyncio.gather(*people, return_exceptions=True)
-    while len(seen["paced"]) < 3 * n_sessions and not all(task.done() for task in windows):
+    while len(seen["paced"]) < N_LOOKS * n_sessions and not all(task.done() for task in windows):
         await asyncio.sleep(0.1)
     peak = megabytes(server)
     seen["leave"].set()
@@ -195,12 +195,12 @@ def percentile(times: list[float], q: float) -> float:
     return round(float(np.percentile(times, q)), 2)
 
 
-def measure(n_sessions: int, n_songs: int, patience_s: float) -> dict[str, Any]:
+def measure(n_sessions: int, n_songs: int, pause_s: float, patience_s: float) -> dict[str, Any]:
     """The figures of one crowd."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with serving(folder) as (address, server):
-            seen = asyncio.run(crowd(address, server, n_sessions, n_songs))
+            seen = asyncio.run(crowd(address, server, n_sessions, n_songs, pause_s))
             left = asyncio.run(sessions_left(address))
             _wait_for_reports(folder / "cache", N_MANY + n_songs)
             after = asyncio.run(after_all_left(address, server, patience_s))
@@ -232,10 +232,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--songs", type=int, default=8, help="people with one song each")
+    parser.add_argument("--pause", type=float, default=5, help="s between two looks, on average")
     parser.add_argument("--patience", type=float, default=SESSION_KEPT_S, help="s until forgotten")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    figures = measure(options.sessions, options.songs, options.patience)
+    figures = measure(options.sessions, options.songs, options.pause, options.patience)
     if options.json:
         print(json.dumps(figures, indent=2))
     else:

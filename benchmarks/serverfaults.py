@@ -197,11 +197,12 @@ def server_faults(quick: bool) -> Iterator[Row]:
                 "server killed in a batch: songs", len(songs), done if intact else 0,
                 f"{n_before} had reports, the same to the byte; the rest was done after the start",
             )  # fmt: skip
-            yield row("server killed in an upload", 1, int(uploads_whole and len(now) == 2 * done))
+            held = uploads_whole and len(now) == 2 * done
+            yield row("server killed in an upload", 1, int(held), "no part of it is seen")
             seconds = 1.0 if quick else 60.0
-            held = asyncio.run(cut(address, seconds))
+            found = asyncio.run(cut(address, seconds))
             remark = f"cut for {seconds:.0f} s; same window, same song, nothing for a stranger"
-            yield row("connection cut", len(held), sum(held), remark)
+            yield row("connection cut", len(found), sum(found), remark)
 
 
 # --- an experiment whose server is killed --------------------------------------------------------
@@ -231,7 +232,8 @@ def experiments(quick: bool) -> Iterator[Row]:
         same = _figures(place) == _figures(whole)
         done = Ledger(place.ledger).table()["state"].eq("done").sum()
     held = died.returncode == -signal.SIGKILL and was_at_work and same
-    yield row("server killed in an experiment: runs", len(ROWS) * FOLDS, int(done) if held else 0)
+    survived, remark = int(done) if held else 0, "it goes on to the undisturbed result"
+    yield row("server killed in an experiment: runs", len(ROWS) * FOLDS, survived, remark)
 
 
 def _figures(place: Workspace) -> str:

@@ -109,6 +109,32 @@ def crowds(share: float) -> Iterator[Line]:
     )
 
 
+def server_faults(share: float) -> Iterator[Line]:
+    """A server that is killed, cut off, full, set back, flooded."""
+    rows, _ = script("serverfaults.py", *(["--quick"] if share < 1 else []))
+    for row in rows:
+        if row["tried"]:
+            yield Line(row["fault"], row["tried"], row["survived"], row["seconds"], row["remark"])
+
+
+def load(share: float) -> Iterator[Line]:
+    """Windows at once, by Streamlit's own messages."""
+    sessions = max(10, round(50 * share))
+    found, seconds = script("load.py", "--sessions", str(sessions))
+    order = "in the order of the line" if found["in_order"] else "NOT in the order of the line"
+    own = found["own_reports"] if found["in_order"] else 0
+    yield Line(
+        "windows at once: pages and reports",
+        found["sessions"] + found["reports"],
+        found["right_pages"] + own,
+        seconds,
+        f"a page that computes nothing p95 {found['at_once_p95_s']} s for all at the same moment, "
+        f"{found['paced_p95_s']} s at their own pace, {found['cpu_ms_a_page']} ms of processor "
+        f"time each; reports {order}; memory {found['base_mb']} → {found['peak_mb']} → "
+        f"{found['after_mb']} MB",
+    )
+
+
 def suite(name: str, *files: str) -> Callable[[float], Iterator[Line]]:
     """A test suite as one line."""
 
@@ -160,6 +186,12 @@ PARTS: dict[str, Callable[[float], Iterator[Line]]] = {
     "audio": hostile_audio,
     "logs": hostile_logs,
     "kills": kills,
+    "quotas": suite(
+        "quotas, the line, the log: cases", "tests/ui/test_queue.py", "tests/ui/test_library.py",
+        "tests/ui/test_background.py", "tests/pages/test_quotas.py", "tests/ui/test_log.py",
+    ),
+    "server": server_faults,
+    "load": load,
     "crowd": crowds,
 }  # fmt: skip
 

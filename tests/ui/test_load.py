@@ -17,7 +17,7 @@ def test_everybody_gets_their_own_in_the_order_of_the_line_and_memory_returns() 
     if not weights.is_installed("musicnn-mtt"):
         pytest.skip("the tagger's weights are not installed: make weights")
     command = [sys.executable, "benchmarks/load.py", "--sessions", str(N_SESSIONS)]
-    command += ["--songs", str(N_SONGS), "--patience", "0", "--json"]
+    command += ["--songs", str(N_SONGS), "--pause", "1", "--patience", "0", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
