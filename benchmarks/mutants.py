@@ -1,8 +1,9 @@
-"""Mutations of the protocol and of the doors: each is applied, and a test must fail.
+"""Mutations of the protocol, the doors and the walls: each is applied, and a test must fail.
 
     python benchmarks/mutants.py             # all; a quarter of an hour
     python benchmarks/mutants.py fusion      # those whose name contains a word
     python benchmarks/mutants.py door:       # those of sign-in, gate, cookies and proxies
+    python benchmarks/mutants.py wall:       # those of the decoder's sandbox
 
 Each mutation is a change of text in a copy of the package; the tests named with it run against
 the copy, and the first that fails is printed. The exit status is 1 where one survives, or where
@@ -27,6 +28,8 @@ GATE = "tests/ui/test_gate.py"
 FRONT = "tests/ui/test_front.py"
 VISITORS = "tests/ui/test_visitors.py"
 ACCESS = "tests/ui/test_access.py"
+SANDBOX = "tests/audio/test_sandbox.py"
+ISOLATION = "hitcore/audio/isolation"
 CARRIED = ("hitcore", "tests", "ui", "pages", "benchmarks", "assets", ".streamlit")
 FILES = ("pyproject.toml", "requirements.txt", "app.py", "server.py")
 
@@ -249,6 +252,64 @@ DOORS = (
 )  # fmt: skip
 """Each check between a stranger and the songs, dropped."""
 
+WALLS = (
+    Mutant("none goes up", f"{ISOLATION}/server.py", "sandbox.enter()", "pass", ""),
+    Mutant("the filter is not loaded", f"{ISOLATION}/sandbox.py",
+           "            self.calls.load()", "            pass", ""),
+    Mutant("Landlock is left out", f"{ISOLATION}/sandbox.py",
+           "landlock.give_up_everything(self.landlock)", "pass", ""),
+    Mutant("Landlock lets files be", f"{ISOLATION}/landlock.py",
+           "(1 << max(n for since, n in _N_FILE_RIGHTS.items() if since <= has)) - 1", "0", ""),
+    Mutant("Landlock lets signals be", f"{ISOLATION}/landlock.py",
+           "_SCOPES if has >= _SCOPES_SINCE else 0", "0", ""),
+    Mutant("descriptors stay open", f"{ISOLATION}/server.py",
+           "        if file not in (*NOWHERE, *places):", "        if False:", ""),
+    Mutant("any descriptor may be read", f"{ISOLATION}/policy.py",
+           '*(Rule(name, (Argument(0, SOURCE),)) for name in ("read", "pread64", "readv")),',
+           '*(Rule(name) for name in ("read", "pread64", "readv")),', ""),
+    Mutant("any descriptor may be written", f"{ISOLATION}/policy.py",
+           'Rule(name, (where,)) for name in ("write", "writev") for where in writable',
+           'Rule(name) for name in ("write", "writev")', ""),
+    Mutant("files may be mapped", f"{ISOLATION}/policy.py",
+           "                Argument(3, mmap.MAP_ANONYMOUS, mmap.MAP_ANONYMOUS),\n", "", ""),
+    Mutant("code may be mapped", f"{ISOLATION}/policy.py",
+           "                Argument(2, 0, ~_READ_OR_WRITE),\n", "", ""),
+    Mutant("memory may become code", f"{ISOLATION}/policy.py",
+           'Rule("mprotect", (Argument(2, 0, ~_READ_OR_WRITE),))', 'Rule("mprotect")', ""),
+    Mutant("one call more", f"{ISOLATION}/policy.py",
+           '"munmap", "brk"', '"munmap", "socketpair", "brk"', ""),
+    Mutant("any open is answered", f"{ISOLATION}/policy.py",
+           'Rule("openat", (Argument(2, os.O_RDONLY, ~_LARGE_FILE),), NOT_THERE)',
+           'Rule("openat", (), NOT_THERE)', ""),
+    Mutant("any signal is answered", f"{ISOLATION}/policy.py",
+           'Rule("tgkill", (Argument(2, signal.SIGABRT),), errno.EPERM)',
+           'Rule("tgkill", (), errno.EPERM)', ""),
+    Mutant("paths may be asked about", f"{ISOLATION}/policy.py",
+           'Rule("newfstatat", (where, empty))', 'Rule("newfstatat")', ""),
+    Mutant("a filter that fails is believed", f"{ISOLATION}/sandbox.py",
+           "if calls and not _holds(Sandbox(calls), policy.NOT_THERE):", "if False:", ""),
+    Mutant("a filter that stops decoders is kept", f"{ISOLATION}/sandbox.py",
+           "if calls and not works(Sandbox(calls, version)):", "if False:", ""),
+    Mutant("require is not asked", f"{ISOLATION}/server.py",
+           'if job["sandbox"] == REQUIRE and sandbox.calls is None:', "if False:", ""),
+    Mutant("the log does not say it", f"{ISOLATION}/__init__.py",
+           "    log.log(logging.INFO", "    0 and log.log(logging.INFO", ""),
+    Mutant("the report does not say it", "hitcore/analysis/song.py",
+           "*filter(None, [decoded.unprotected]), ", "", ""),
+    Mutant("the page does not say it", "pages/models.py", "    table.decoders()\n", "", ""),
+    Mutant("tables of characters are not loaded", f"{ISOLATION}/warming.py",
+           "    _load_tables()\n    source", "    source", ""),
+    Mutant("encodings are not loaded", f"{ISOLATION}/warming.py",
+           "        codecs.lookup(name)", "        pass", ""),
+    Mutant("no sound is decoded before", f"{ISOLATION}/warming.py",
+           "    for content in made:\n", "    for content in made[:0]:\n", ""),
+    Mutant("nothing is silenced", f"{ISOLATION}/warming.py",
+           "    sys.stdout = sys.stderr = None", "    pass", ""),
+    Mutant("modules are looked for", f"{ISOLATION}/server.py",
+           "    sys.meta_path.clear()\n", "", ""),
+)  # fmt: skip
+"""Each part of the decoder's sandbox, taken away."""
+
 
 def main() -> int:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -260,7 +321,8 @@ def main() -> int:
         for name in FILES:
             shutil.copy2(ROOT / name, copy)
         doors = (replace(mutant, name=f"door: {mutant.name}") for mutant in DOORS)
-        chosen = [mutant for mutant in (*MUTANTS, *doors) if wanted in mutant.name]
+        walls = (replace(mutant, name=f"wall: {mutant.name}", tests=SANDBOX) for mutant in WALLS)
+        chosen = [mutant for mutant in (*MUTANTS, *doors, *walls) if wanted in mutant.name]
         for tests in dict.fromkeys(mutant.tests for mutant in chosen):
             if run(tests, copy).returncode:
                 sys.exit(f"{tests} fails without any mutation: mend that first")

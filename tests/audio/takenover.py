@@ -6,11 +6,13 @@ of the file.
 """
 
 import ctypes
+import importlib
 import mmap
 import os
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 
 from hitcore.audio import decoder
@@ -116,6 +118,8 @@ ACTS: dict[str, Callable[[], object]] = {
     "unshare": lambda: _called("unshare", 0),
     "open by a plain call": lambda: _called("open", READABLE.encode(), os.O_RDONLY),
     "abort": lambda: _called("abort"),
+    "warn": lambda: warnings.warn("as numpy does of numbers too large", stacklevel=1),
+    "load a module": lambda: importlib.import_module("xml.dom.minidom"),
     "list its descriptors": lambda: sorted(int(name) for name in os.listdir("/dev/fd")),
 }
 

@@ -10,7 +10,6 @@ import ctypes
 import io
 import os
 import sys
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -31,9 +30,6 @@ _BROADCAST = (
 )
 _KINDS = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"))
 _RATE = 8_000
-# libsndfile calls Python to read an excerpt of a file. Each open one takes five pieces of memory
-# that can be run, which cffi keeps when they are given back.
-_MOST_CALLBACKS = 60
 
 REQUEST = decoder.Request((16_000,), None, None, 10.0)
 """What is asked of the sounds."""
@@ -63,13 +59,12 @@ def warm(made: list[bytes], memory_file: Callable[[], int]) -> None:
         memory_file: makes a file and gives its descriptor.
     """
     # A warning or a traceback would read the source code that it speaks of.
-    warnings.simplefilter("ignore")
     sys.stdout = sys.stderr = None  # type: ignore[assignment]
     make_usual_patterns()
     for name in _ENCODINGS:
         codecs.lookup(name)
-    held = [soundfile._ffi.callback("sf_vio_tell", lambda _: 0) for _ in range(_MOST_CALLBACKS)]
-    del held
+    # libsndfile calls Python to read an excerpt: five pieces of memory that can be run, for which
+    # cffi takes a page at once, and keeps it.
     for content in made:
         source, result = memory_file(), memory_file()
         try:
