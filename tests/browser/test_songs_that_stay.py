@@ -40,6 +40,13 @@ def drop(page: Any, *paths: Path) -> None:
     page.locator('input[type="file"]').first.set_input_files([str(path) for path in paths])
 
 
+def height_of_the_uploader(page: Any) -> float:
+    """How far down the page the songs begin, below the place where they are dropped, in pixels."""
+    songs = page.get_by_text(re.compile(r"^Your songs \(\d+\)")).first.bounding_box()
+    drop_here = page.get_by_test_id("stFileUploader").first.bounding_box()
+    return float(songs["y"] - drop_here["y"])
+
+
 def remove_all(page: Any) -> None:
     until_quiet(page)
     page.get_by_role("button", name="Remove all").click()
@@ -151,9 +158,16 @@ def test_a_song_is_renamed_shared_revoked_and_removed(
 
 def test_a_row_opens_its_song_and_its_time_plays(page: Any, tunes: list[Path]) -> None:
     page.goto("/")
-    drop(page, *tunes[:2])
+    drop(page, tunes[0])
     page.get_by_text(REPORT).wait_for()
+    until_quiet(page)
+    room = height_of_the_uploader(page)
+    drop(page, tunes[1])
+    page.get_by_text("Your songs (2)").wait_for()
     page.get_by_text(re.compile(r"Song \d of 2")).wait_for(state="detached")
+    until_quiet(page)
+    assert height_of_the_uploader(page) == room  # no gap grows under it with each drop
+    click_row(page, 0, 90)
     page.get_by_role("heading", name="tune 000.flac").wait_for()
     click_row(page, 1, 90)
     page.get_by_role("heading", name="tune 001.flac").wait_for()

@@ -410,6 +410,15 @@ class TestPictures:
         assert b"<svg" in distributioncharts.as_file(printed, "svg")()[:200]
 
 
+def test_a_few_songs_that_show_no_difference_are_not_called_alike() -> None:
+    ranked = songs_table().assign(hit_score=np.linspace(1, 2, N_SONGS) ** 4 * 1e-6)
+    for fold in range(1, 4):
+        words = choices.compared(choices.view_of(ranked, "day:60", "song", fold))
+        assert "alike" not in words
+        assert "show no difference that 8 songs could tell from chance" in words
+        assert "p = 0." in words
+
+
 def test_options_are_offered_by_frequency_and_years_by_age() -> None:
     songs = pd.DataFrame(
         {"artist": ["b", "a", "b", ""], "year": pd.array([2015, 2017, None, 2016])}
