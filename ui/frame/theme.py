@@ -43,7 +43,7 @@ class Palette:
 
 
 LIGHT = Palette(
-    accent="#B5402A",
+    accent="#A83A25",
     ink="#161412",
     grey="#74706B",
     faint="#DDD8CF",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-INK, GREY, FAINT, ACCENT = "#161412", "#66625C", "#DDD8CF", "#B5402A"
+INK, GREY, FAINT, ACCENT = "#161412", "#66625C", "#DDD8CF", "#A83A25"
 _TEXT = "font-size:3px;font-family:inherit"
 
 
