@@ -112,7 +112,11 @@ def _over_folds(results: Results, row: str) -> list[Figure]:
         values = folds[metric].dropna().to_numpy(np.float64) if metric in folds else np.empty(0)
         if len(values) > 1:
             words = f"{WORDS[metric]}, mean of {len(values)} folds"
-            found.append(Figure(words, *_rounded(mean_interval(values, ratio))))
+            at = mean_interval(values, ratio)
+            least = 0.0 if metric in ("ndcg", "pairwise_accuracy") else -1.0
+            # With few folds the interval is wider than the figure's scale, which ends it.
+            ends = Interval(at.estimate, max(at.low, least), min(at.high, 1.0))
+            found.append(Figure(words, *_rounded(ends)))
     return found
 
 

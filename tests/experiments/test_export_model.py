@@ -98,6 +98,8 @@ def test_the_card_travels_in_the_file_and_says_what_was_measured(
     assert figures["nDCG at the top 10 %, mean of 3 folds"].value == pytest.approx(
         folds["ndcg"].mean(), abs=1e-4
     )
+    for figure in card.evaluation:
+        assert figure.low is None or -1 <= figure.low <= figure.value <= (figure.high or 0) <= 1
     assert "40 songs of the catalogue w" in card.training_data
     assert "tags: musicnn-mtt" in card.training_data.lower()
     assert "its popularity" in card.label
