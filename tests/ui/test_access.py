@@ -40,6 +40,7 @@ def allowing(*entries: str, **more: Any) -> Any:
         (["@label.example"], {"email": "@label.example "}, "refused"),
         (["@label.example"], {"email": ["ben@label.example"]}, "refused"),
         (["@label.example"], {"email": "ben"}, "refused"),
+        (["@label.example"], {"email": None}, "refused"),
         (["en@label.example"], {}, "refused"),
         (["ann@label.example"], {}, "refused"),
         (["@label.example"], {"is_logged_in": False}, "sign in"),
