@@ -66,6 +66,7 @@ def test_unverified_addresses_only_where_that_was_asked_for() -> None:
         ({"auth": AUTH, "access": {"allow": "*"}}, "lists nobody"),
         ({"auth": AUTH, "access": {"allow": ["label.example"]}}, "takes"),
         ({"auth": AUTH, "access": {"allow": [7]}}, "takes"),
+        ({"auth": AUTH, "access": {"allow": [["@label.example"]]}}, "takes"),
         ({"auth": AUTH, "access": "open"}, "lists nobody"),
         ({"access": {"allow": ["*"]}}, r"no \[auth\]"),
         ({"auth": {}, "access": {"allow": ["*"]}}, r"no \[auth\]"),
