@@ -335,8 +335,9 @@ def main() -> int:
         )
         chosen = [mutant for mutant in (*MUTANTS, *doors, *walls) if wanted in mutant.name]
         for tests in dict.fromkeys(mutant.tests for mutant in chosen):
-            if run(tests, copy).returncode:
-                sys.exit(f"{tests} fails without any mutation: mend that first")
+            done = run(tests, copy)
+            if done.returncode:
+                sys.exit(f"{done.stdout}\n{tests} fails without any mutation: mend that first")
         for mutant in chosen:
             survived += not killed(mutant, copy)
     print(f"{survived} survived")
