@@ -200,7 +200,7 @@ def ask(
 ) -> Answer:  # fmt: skip
     """One request, its target sent letter for letter, from an address of this machine."""
     connection: http.client.HTTPConnection
-    connection = http.client.HTTPConnection("127.0.0.1", port, 30, source_address=(peer, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", port, 60, source_address=(peer, 0))
     if tls is not None:
         trusted = ssl.create_default_context(cafile=str(tls))
         connection.connect()

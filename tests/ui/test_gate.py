@@ -279,7 +279,7 @@ class Served:
         return self.answer(target, method, **headers).status
 
     def answer(self, target: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, target, headers=headers)
             return connection.getresponse()
@@ -287,8 +287,9 @@ class Served:
     def connects(self, target: str) -> int:
         """The status of an attempt to open a websocket; 101 where it opens."""
         address = f"ws://127.0.0.1:{self.port}{target}"
+        origin = Origin(f"http://127.0.0.1:{self.port}")
         try:
-            with connect(address, origin=Origin(f"http://127.0.0.1:{self.port}"), proxy=None):
+            with connect(address, origin=origin, proxy=None, open_timeout=60):
                 return 101
         except InvalidStatus as refusal:
             return refusal.response.status_code
