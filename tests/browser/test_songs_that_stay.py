@@ -42,6 +42,7 @@ def drop(page: Any, *paths: Path) -> None:
 
 def height_of_the_uploader(page: Any) -> float:
     """How far down the page the songs begin, below the place where they are dropped, in pixels."""
+    page.get_by_test_id("stProgress").first.wait_for(state="detached")
     songs = page.get_by_text(re.compile(r"^Your songs \(\d+\)")).first.bounding_box()
     drop_here = page.get_by_test_id("stFileUploader").first.bounding_box()
     return float(songs["y"] - drop_here["y"])
