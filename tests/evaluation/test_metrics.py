@@ -23,6 +23,7 @@ from hitcore.evaluation.metrics import (
     n_top,
     ndcg_at,
     pairwise_accuracy,
+    parse_top,
     recall_at,
     spearman_at,
 )
@@ -243,6 +244,22 @@ def test_a_constant_prediction_is_worth_a_random_order() -> None:
     assert pairwise_accuracy(y_true, np.zeros(100)) == 0.5
 
 
+@pytest.mark.parametrize("top", [0.3, 7])
+def test_all_figures_are_of_the_top_that_is_asked_for(top: float) -> None:
+    y_true, y_score = long_tail(60, 4)
+    found = evaluate(y_true, y_score, top)
+    for name, metric in zip(("ndcg", "kendall", "spearman", "auc", "recall"), METRICS, strict=True):
+        assert getattr(found, name) == metric(y_true, y_score, top) != metric(y_true, y_score)
+
+
+@pytest.mark.parametrize(
+    ("text", "top"), [("25%", 0.25), ("100 %", 1.0), ("0.5", 0.5), ("1", 1), ("150", 150)]
+)
+def test_a_top_in_words(text: str, top: float) -> None:
+    assert parse_top(text) == top
+    assert type(parse_top(text)) is type(top)
+
+
 # --- degenerate ----------------------------------------------------------------------------------
 
 
@@ -251,6 +268,25 @@ def test_a_constant_prediction_is_worth_a_random_order() -> None:
 def test_undefined_is_nan_with_a_warning(metric: Callable[..., float], y_true: list[float]) -> None:
     with pytest.warns(UndefinedMetricWarning, match="is undefined"):
         assert math.isnan(metric(y_true, np.arange(len(y_true))))
+
+
+@pytest.mark.parametrize(
+    ("metric", "y_true", "said"),
+    [
+        (kendall_at, [1.0, 2.0], "Kendall's τ is undefined: the true top has fewer than two"),
+        (spearman_at, [1.0, 2.0], "Spearman's ρ is undefined: the true top has fewer than two"),
+        (auc_at, [1.0], "AUC is undefined: no song stands outside the true top"),
+        (pairwise_accuracy, [1.0, 1.0],
+         "pairwise accuracy is undefined: there are fewer than two different y_true"),
+    ],
+)  # fmt: skip
+def test_the_warning_names_the_figure_the_reason_and_the_callers_line(
+    metric: Callable[..., float], y_true: list[float], said: str
+) -> None:
+    with pytest.warns(UndefinedMetricWarning) as caught:
+        metric(y_true, np.arange(len(y_true)))
+    assert [str(warning.message)[: len(said)] for warning in caught] == [said]
+    assert Path(caught[0].filename) == Path(__file__)
 
 
 def test_a_true_top_of_one_song_or_of_tied_predictions_has_no_tau() -> None:

@@ -145,6 +145,44 @@ def test_gradients_are_those_of_finite_differences() -> None:
     )
 
 
+def test_a_pair_counts_as_often_as_its_weight_says() -> None:
+    score_i, score_j, y_i, y_j = (random(6, seed=seed) for seed in range(4))
+    times = torch.tensor([0, 1, 2, 0, 3, 1])
+    again = [values.repeat_interleave(times) for values in (score_i, score_j, y_i, y_j)]
+    torch.testing.assert_close(
+        ranking_loss(score_i, score_j, y_i, y_j, 0.2, times), ranking_loss(*again, 0.2)
+    )
+    torch.testing.assert_close(
+        multi_objective_loss(score_i, score_j, y_i, y_j, 0.2, 0.3, times),
+        multi_objective_loss(*again, 0.2, 0.3),
+    )
+
+
+def test_lists_side_by_side_have_the_losses_that_they_have_alone() -> None:
+    score, gain = random(3, 7, seed=5), random(3, 7, seed=6)
+    kept = torch.tensor([[1.0] * 7, [1.0] * 4 + [0.0] * 3, [0.0] + [1.0] * 6])
+    together = listwise_loss(score, gain, top=0.4, weight=kept)
+    alone = [
+        listwise_loss(s[k > 0], g[k > 0], top=0.4)
+        for s, g, k in zip(score, gain, kept, strict=True)
+    ]
+    torch.testing.assert_close(together, torch.stack(alone))
+
+
+def test_the_first_place_counts_in_the_shortest_list() -> None:
+    score, gain = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
+    # One place counts: the swap costs 1, the lead is −1 at a temperature of 1.
+    expected = torch.nn.functional.softplus(torch.tensor(1.0))
+    torch.testing.assert_close(listwise_loss(score, gain, top=0.1, temperature=1.0), expected)
+
+
+def test_half_a_song_of_the_top_is_rounded_up() -> None:
+    score, gain = random(5, seed=8), random(5, seed=9)
+    torch.testing.assert_close(
+        listwise_loss(score, gain, top=0.5), listwise_loss(score, gain, top=0.6)
+    )
+
+
 def test_listwise_by_hand() -> None:
     """Four songs, two count: swapping ranks r and s costs |gain difference|·|D(r) − D(s)|."""
     gain = torch.tensor([0.1, 0.6, 0.3, 0.0], dtype=torch.float64)
@@ -205,6 +243,7 @@ def test_descending_the_listwise_loss_sorts_the_top() -> None:
         (lambda: ranking_loss(SCORE, SCORE, Y, Y, margin=0.0), "margin is 0.0"),
         (lambda: multi_objective_loss(SCORE, SCORE, Y, Y, 0.1, 1.5), "rank_weight is 1.5"),
         (lambda: listwise_loss(SCORE, Y, top=0.0), "top is 0.0"),
+        (lambda: listwise_loss(SCORE, Y, top=1.5), "top is 1.5"),
         (lambda: listwise_loss(SCORE, Y, temperature=-1.0), "temperature is -1.0"),
     ],
 )

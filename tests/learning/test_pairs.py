@@ -92,12 +92,13 @@ def test_statistics_equal_those_of_the_pairs_written_out(
 
 @pytest.mark.parametrize("rule", [Naive(8), AB(SCORES), Artist(LINEUPS)], ids=lambda r: r.name)
 def test_explicit_and_in_batch_form_the_same_pairs(rule: PairRule) -> None:
-    songs = torch.from_numpy(np.random.default_rng(3).permutation(8))
-    mask = rule.in_batch(songs)
-    assert not mask.tril().any()
-    found = {tuple(sorted((int(songs[i]), int(songs[j])))) for i, j in mask.nonzero()}
-    assert len(found) == int(mask.sum())
-    assert found == pairs_of(rule)
+    for seed in range(5):  # what leads stands first, last and between
+        songs = torch.from_numpy(np.random.default_rng(seed).permutation(8))
+        mask = rule.in_batch(songs)
+        assert not mask.tril().any()
+        found = {tuple(sorted((int(songs[i]), int(songs[j])))) for i, j in mask.nonzero()}
+        assert len(found) == int(mask.sum())
+        assert found == pairs_of(rule)
 
 
 def test_batches_of_a_stack_equal_those_of_each_rule_alone() -> None:
@@ -188,6 +189,18 @@ def test_an_epoch_visits_every_song_once_and_artists_stand_together() -> None:
     assert rule.in_batch(songs).sum() > 3 * rule.in_batch(shuffled).sum()
     several = Artist(LINEUPS)
     assert sorted(several.epoch_order(rng)) == list(range(8))
+
+
+def test_the_songs_of_one_artist_are_neighbours_and_songs_of_none_stand_between_artists() -> None:
+    lineups = [""] * 6 + ["a"] * 4 + [""] * 6 + ["b"] * 4
+    behind = set()
+    for seed in range(20):
+        order = Artist(lineups).epoch_order(np.random.default_rng(seed)).tolist()
+        for artist in (range(6, 10), range(16, 20)):
+            places = sorted(order.index(song) for song in artist)
+            assert places == list(range(places[0], places[0] + 4))
+        behind.add(order.index(0) > order.index(6))
+    assert behind == {True, False}
 
 
 def test_the_mean_is_not_moved_by_the_order_of_the_songs() -> None:
