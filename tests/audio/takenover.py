@@ -55,6 +55,16 @@ def _map_code() -> object:
     return mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _EXECUTABLE)
 
 
+def _map_source() -> None:
+    """As the C library does it: Python would duplicate the descriptor first."""
+    _LIBC.mmap.restype = ctypes.c_void_p
+    both = mmap.PROT_READ | mmap.PROT_WRITE
+    offset = ctypes.c_long(0)
+    found = _LIBC.mmap(None, ctypes.c_size_t(mmap.PAGESIZE), both, mmap.MAP_SHARED, SOURCE, offset)
+    if found == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "it cannot be mapped")
+
+
 def _thread() -> None:
     thread = threading.Thread(target=int)
     thread.start()
@@ -107,7 +117,7 @@ ACTS: dict[str, Callable[[], object]] = {
     "read what it wrote": lambda: os.pread(OUTPUTS[1], 1, 0),
     "write to its source": lambda: os.write(SOURCE, b"x"),
     "duplicate a descriptor": lambda: os.dup(SOURCE),
-    "map its source for writing": lambda: mmap.mmap(SOURCE, 0),
+    "map its source for writing": _map_source,
     "map code": _map_code,
     "turn memory into code": lambda: _called(
         "mprotect", ctypes.c_void_p(_ADDRESS), ctypes.c_size_t(mmap.PAGESIZE), _EXECUTABLE

@@ -33,7 +33,7 @@ TOLD_APART += ("warn", "load a module")
 FORBIDDEN = [name for name in takenover.ACTS if name not in TOLD_APART]
 NOT_BY_THE_FILTER = {
     *("connect", "connect a descriptor", "run a program", "read another descriptor"),
-    *("trace the server", "read the server's memory", "map its source for writing"),
+    *("trace the server", "read the server's memory"),
 }
 SONG = encoded("flac", music(1))
 PRCTL = {"x86_64": 157, "aarch64": 167, "riscv64": 167}.get(platform.machine())
