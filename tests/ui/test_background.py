@@ -95,21 +95,25 @@ def test_who_brings_many_delays_others_by_one_song() -> None:
 
 
 def test_two_who_flood_and_one_who_does_not_are_served_in_turn() -> None:
-    background, done, gate = Background(Turns(1)), [], threading.Event()
-    for owner in ("a", "b"):
-        first = gate if owner == "a" else None
-        background.submit(owner, [task(f"{owner}{i}", done, first) for i in range(4)])
-        until(lambda owner=owner: bool(_progress(background, owner).key))
-        until(lambda owner=owner: owner == "a" or _progress(background, owner).place == 1)
-    background.submit("c", [task("c0", done)])
-    until(lambda: _progress(background, "c").place == 2)
-    gate.set()
-    for owner in ("a", "b", "c"):
-        assert background.wait(owner, 20)
-    assert done[:3] == ["a0", "b0", "c0"]
-    assert [key for key in done if key[0] == "a"] == ["a0", "a1", "a2", "a3"]
-    rest = [key[0] for key in done[3:]]
-    assert rest == ["a", "b"] * 3 or rest == ["b", "a"] * 3
+    turns, done, left = Turns(1), list[str](), {"a": 4, "b": 4, "c": 1}
+    background = Background(turns)
+
+    def piece(owner: str, number: int) -> Task:
+        def work(say: OnStage) -> None:
+            # Nobody's turn ends before everybody else who has work stands in line.
+            until(lambda: turns.n_waiting == sum(n > 0 for o, n in left.items() if o != owner))
+            left[owner] -= 1
+            done.append(f"{owner}{number}")
+
+        return Task(f"{owner}{number}", "", work, lambda error: None)
+
+    for owner in left:
+        background.submit(owner, [piece(owner, number) for number in range(left[owner])])
+        if owner != "c":  # with the last one there, all of it begins
+            until(lambda owner=owner: turns.n_busy + turns.n_waiting == "abc".index(owner) + 1)
+    for owner in left:
+        assert background.wait(owner, 60)
+    assert done == ["a0", "b0", "c0", "a1", "b1", "a2", "b2", "a3", "b3"]
 
 
 def test_an_owners_line_has_bounded_room_and_what_is_first_has_it() -> None:

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 
 from tests.pages import test_analyse
 from tests.pages.test_analyse import digest, installed, run_until_done, sound  # noqa: F401
-from tests.ui.test_background import until
 from ui.analyse import reports, songs
 from ui.server import log
 from ui.server.background import Task
@@ -51,7 +50,7 @@ def test_a_visit_leaves_lines_and_no_title_no_address_no_hash(
     app = AppTest.from_file(str(test_analyse.PAGE), default_timeout=120)
     given = [(f"{TITLE}.wav", sound(), "audio/wav"), (f"{TITLE} 2.wav", b"no sound", "audio/wav")]
     app.run().file_uploader[0].set_value(given).run()
-    until(lambda: reports.background().progress(owner) is None)
+    assert reports.background().wait(owner, 300)
     app.run()
     assert TITLE in "\n".join(element.value for element in (*app.markdown, *app.error))
 
