@@ -126,7 +126,8 @@ def _mean_logarithm(values: NDArray[np.float32]) -> NDArray[np.float32]:
     n_bins = values.shape[1]
     if n_bins % 2 == 0:
         values = values[:, 0::2] * values[:, 1::2]
-    return np.log(values).sum(axis=1) / np.float32(n_bins)
+    found: NDArray[np.float32] = np.log(values).sum(axis=1) / np.float32(n_bins)
+    return found
 
 
 def log_tags(tags: Tensor) -> Tensor:

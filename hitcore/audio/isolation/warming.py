@@ -59,7 +59,7 @@ def warm(made: list[bytes], memory_file: Callable[[], int]) -> None:
         memory_file: makes a file and gives its descriptor.
     """
     # A warning or a traceback would read the source code that it speaks of.
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.stdout = sys.stderr = None
     make_usual_patterns()
     for name in _ENCODINGS:
         codecs.lookup(name)
