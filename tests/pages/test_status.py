@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from streamlit.testing.v1 import AppTest
 
+from hitcore.audio.isolation import Walls
 from tests.pages.test_analyse import digest, installed  # noqa: F401
 from ui.operators import metrics, status
 from ui.server import access, log
@@ -57,9 +58,13 @@ def test_what_runs_short_is_said_with_what_to_do(
 ) -> None:
     monkeypatch.setattr(status, "FREE_DISK_GB", 0)
     monkeypatch.setattr(status, "FREE_MEMORY_GB", 0)
+    monkeypatch.setattr(status, "walls", lambda: Walls(True, 7))
     assert status.now().to_mend() == []
     monkeypatch.setattr(status, "FREE_DISK_GB", 1e9)
     monkeypatch.setattr(status, "FREE_MEMORY_GB", 1e9)
-    disk, memory = status.now().to_mend()
+    monkeypatch.setattr(status, "walls", lambda: Walls(False, 0, "no filter", "no Landlock"))
+    disk, memory, decoders = status.now().to_mend()
+    assert "run without a sandbox" in decoders
+    assert "install libseccomp" in decoders
     assert "make room" in disk
     assert "end other work" in memory

@@ -43,6 +43,7 @@ class Figures:
         yield _gauge("disk_free_bytes", "Disk left for uploads.", room.disk_free_gb * 1e9)
         yield _gauge("songs", "Uploads kept.", room.n_songs)
         yield _gauge("songs_bytes", "Disk that these and their reports take.", room.songs_gb * 1e9)
+        yield _gauge("sandbox", "Whether decoders are filtered.", found.walls.seccomp)
         yield _gauge("start_time_seconds", "When the server was started.", found.started)
         events = CounterMetricFamily("hitcore_events", "Events of the log.", labels=["event"])
         for name, count in found.events.items():

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import streamlit as st
 
+from hitcore.audio import walls
+from hitcore.audio.isolation import Walls
 from hitcore.weights import cache_folder
 from ui.analyse import reports, songs
 from ui.server import jobs, log, workspaces
@@ -70,6 +72,8 @@ class Status:
     """Work."""
     room: Room
     """Memory and disk."""
+    walls: Walls
+    """Around the decoders of songs."""
     versions: dict[str, str]
     """Of Python and what matters most."""
     events: dict[str, int]
@@ -90,6 +94,8 @@ class Status:
                 f"{self.room.memory_free_gb:.1f} GB of memory are free: end other work on this "
                 "machine, or restart the server when nobody waits"
             )
+        if self.walls.advice:
+            lines.append(f"{self.walls.sentence}: {self.walls.advice}")
         return lines
 
 
@@ -100,6 +106,7 @@ def now() -> Status:
         n_sessions=_n_sessions(),
         line=_line(),
         room=_room(),
+        walls=walls(),
         versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         events=dict(sorted(log.EVENTS.items())),
         faults=tuple(reversed(log.FAULTS)),
