@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -339,18 +338,19 @@ class Chunk:
     @torch.no_grad()
     def score(self, songs: Tensor) -> Tensor:
         """Scores without dropout, a few songs at a time: `(n_groups, n)` to `(K, n)`."""
-        scored = partial(self.stack.scores_of, self.data, dropped=lambda x: x)
         at_once = ROWS_AT_ONCE
         if self.device.type == "cuda":  # few large passes, whatever the number of members
             at_once = max(at_once, SONGS_ON_CUDA // max(len(self.stack), 1))
         if self.data.on_disk is not None:
             at_once = max(1, min(at_once, self.data.capacity // len(songs)))
         parts = torch.split(songs, at_once, dim=1)
-        if self.data.on_disk is None or self.stack.audio is None:
-            return torch.cat([scored(part) for part in parts], dim=1)
-        wanted = [np.unique(part[part >= 0].cpu().numpy()) for part in parts]
-        brought = self.data.brought(wanted)
-        return torch.cat([scored(part) for part, _ in zip(parts, brought, strict=True)], dim=1)
+        brought: Iterable[object] = parts
+        if self.data.on_disk is not None and self.stack.audio is not None:
+            brought = self.data.brought([np.unique(p[p >= 0].cpu().numpy()) for p in parts])
+        scores = torch.empty(len(self.stack), songs.shape[1], device=self.device)
+        for here, part, _ in zip(scores.split(at_once, dim=1), parts, brought, strict=True):
+            here.copy_(self.stack.scores_of(self.data, part, lambda x: x))
+        return scores  # filled in place: small results between large buffers break up memory
 
     def outcome(self) -> tuple[NDArray[np.float32], list[dict[str, Tensor]]]:
         """Scores of all songs `(n_members, n_songs)`, and the weights, both of the best epochs.
