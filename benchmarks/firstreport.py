@@ -64,8 +64,7 @@ def seconds_of(browser: Browser, address: str, path: Path) -> tuple[float, float
     chooser.set_input_files(path)
     page.get_by_text("Where it would stand").wait_for()
     read = time.perf_counter() - started
-    page.get_by_text("Where the highlight is, and why").wait_for()
-    page.locator("[data-testid=stVegaLiteChart] canvas").nth(1).wait_for()
+    page.get_by_role("heading", name="Take it away").wait_for()  # the last part of the report
     page.wait_for_function(AT_REST)
     drawn = time.perf_counter() - started
     context.close()
@@ -129,9 +128,10 @@ def main() -> None:
     print("the first (loads models)    {:>9.2f}   {:>14.2f}".format(*found["first_s"]))
     for read, drawn in zip(found["read_s"], found["drawn_s"], strict=True):
         print(f"another                     {read:>9.2f}   {drawn:>14.2f}")
-    median = found["median_drawn_s"]
-    print(f"median                      {found['median_read_s']:>9.2f}   {median:>14.2f}")
-    print(f"the limit of {LIMIT_S:g} s is {'kept' if median <= LIMIT_S else 'missed'}")
+    medians = found["median_read_s"], found["median_drawn_s"]
+    print("median                      {:>9.2f}   {:>14.2f}".format(*medians))
+    kept = ["kept" if median <= LIMIT_S else "missed" for median in medians]
+    print(f"the limit of {LIMIT_S:g} s is {kept[0]} for the place, {kept[1]} for the page drawn")
 
 
 if __name__ == "__main__":
