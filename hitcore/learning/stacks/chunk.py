@@ -348,7 +348,7 @@ class Chunk:
         if self.data.on_disk is not None and self.stack.audio is not None:
             brought = self.data.brought([np.unique(p[p >= 0].cpu().numpy()) for p in parts])
         scores = torch.empty(len(self.stack), songs.shape[1], device=self.device)
-        for here, part, _ in zip(scores.split(at_once, dim=1), parts, brought, strict=True):
+        for here, part, _ in zip(torch.split(scores, at_once, 1), parts, brought, strict=True):
             here.copy_(self.stack.scores_of(self.data, part, lambda x: x))
         return scores  # filled in place: small results between large buffers break up memory
 
