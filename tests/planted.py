@@ -37,7 +37,7 @@ def planted_workspace(
     shares = 1e-6 * np.exp(6 * appeal)
     pd.DataFrame({"song_id": ids, "hit_score": shares}).to_parquet(workspace.hit_scores)
     for segment in segments:
-        mel = rng.normal(2, 1, (n_songs, 128, 323)).astype(np.float16)
+        mel = rng.normal(2, 1, (n_songs, 128, 323)).clip(0).astype(np.float16)  # ln(1 + power)
         mel[:, 40] += (4 * appeal)[:, None].astype(np.float16)
         tags = rng.random((n_songs, 50)).astype(np.float32)
         tags[:, 0] = appeal

@@ -63,17 +63,19 @@ def until_quiet(page: Any) -> None:
     )
 
 
-def unfold(page: Any, name: str, inside: Any) -> Any:
-    """What a menu button opens; a page that just ran again may have closed it, so once more."""
+def unfold(page: Any, menu: Any, inside: Any) -> Any:
+    """What a menu opens, a button's by its name; a page that ran again may have closed it."""
+    if isinstance(menu, str):
+        menu = page.get_by_role("button", name=menu, exact=True)
     for _ in range(5):
         until_quiet(page)
-        page.get_by_role("button", name=name, exact=True).click()
+        menu.click()
         try:
             inside.wait_for(timeout=5_000)
         except sync_api.TimeoutError:
             continue
         return inside
-    raise AssertionError(f"{name} does not open")
+    raise AssertionError(f"{menu} does not open")
 
 
 def click_row(page: Any, row: int, x: int) -> None:
@@ -297,8 +299,7 @@ def test_a_model_that_was_trained_here_rates_a_song(page: Any, tunes: list[Path]
     page.goto("/")
     drop(page, tunes[0])
     page.get_by_text(REPORT).wait_for()
-    until_quiet(page)
-    page.get_by_label("Model", exact=True).first.click()
-    page.get_by_role("option", name="(c) CNN, HL-30 of planted").click()
-    page.get_by_text("songs of the workspace planted").first.wait_for()
+    option = page.get_by_role("option", name="(c) CNN, HL-30 of planted")
+    unfold(page, page.get_by_label("Model", exact=True).first, option).click()
+    page.get_by_text("trained on 60 songs of the catalogue planted").first.wait_for()
     assert "model=trained%3Aplanted" in page.url or "model=trained:planted" in page.url
