@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -234,6 +235,13 @@ def test_the_perfect_and_the_reversed_prediction() -> None:
     assert worst.ndcg < 0.01
 
 
+def test_a_perfect_ranking_is_not_above_1_by_rounding() -> None:
+    for seed in range(50):
+        y_true = long_tail(20 + seed, seed)[0]
+        assert ndcg_at(y_true, y_true**2, 0.5) <= 1
+        assert ndcg_at(y_true.round(6), y_true.round(6), 0.5) <= 1
+
+
 def test_a_constant_prediction_is_worth_a_random_order() -> None:
     y_true, _ = long_tail(100, 6)
     rng = np.random.default_rng(0)
@@ -317,6 +325,14 @@ def test_bad_values_say_what_is_wrong(metric: Callable[..., object]) -> None:
 def test_a_bad_top_says_what_is_allowed(top: object) -> None:
     with pytest.raises(ParameterError, match="0 < top <= 1, or a count"):
         ndcg_at([1.0, 2.0], [1.0, 2.0], top)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["y_true", "y_score"])
+def test_values_that_carry_gradients_are_refused_by_name(name: str) -> None:
+    values = {"y_true": torch.ones(3), "y_score": torch.ones(3)}
+    values[name].requires_grad_()
+    with pytest.raises(ParameterError, match=rf"^{name} carries gradients: give {name}\.detach"):
+        ndcg_at(**values)
 
 
 def test_a_negative_gain_is_refused() -> None:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hitcore.learning import Member, TrainConfig
-from hitcore.learning.batches import epoch_batches, group_key
+from hitcore.learning.batches import epoch_batches, group_key, stacked_batches
 from hitcore.learning.pairs import AB, Naive
 
 TRAIN, VALID = range(10, 30), range(30, 34)
@@ -58,3 +59,19 @@ def test_the_order_follows_from_seed_and_epoch_alone(config: TrainConfig) -> Non
 
     assert order(1, 2) == order(1, 2)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1, 2)}) == 6
+
+
+def test_shorter_batches_are_filled_up() -> None:
+    steps = [[np.array([1, 2, 3]), np.array([4, 5])], [np.array([6])]]
+    found = stacked_batches(steps, pairs=False, device=torch.device("cpu"))
+    assert found.tolist() == [[[1, 2, 3], [6, -1, -1]], [[4, 5, -1], [-1, -1, -1]]]
+    wider = stacked_batches(steps, pairs=False, device=torch.device("cpu"), least=4)
+    assert wider.shape == (2, 2, 4)
+    assert torch.equal(wider[..., :3], found)
+    assert (wider[..., 3] == -1).all()
+
+
+def test_first_and_second_songs_are_filled_up_apart() -> None:
+    steps = [[np.array([1, 2, 3, 4, 5, 6])], [np.array([7, 8])]]
+    found = stacked_batches(steps, pairs=True, device=torch.device("cpu"))
+    assert found.tolist() == [[[1, 2, 3, 4, 5, 6], [7, -1, -1, 8, -1, -1]]]

@@ -57,6 +57,21 @@ def test_the_rule_is_ndcg_then_kendall_then_the_first() -> None:
     )
 
 
+def test_both_figures_are_of_the_top_that_is_asked_for() -> None:
+    score = np.random.default_rng(1).normal(size=70)
+    figures = Validation.of(FOLD, TRUTH, top=7).scores(score).figures()
+    here = TRUTH[30:50], score[30:50]
+    assert figures == (round(ndcg_at(*here, 7), 12), round(kendall_at(*here, 7), 12))
+    assert figures[1] != round(kendall_at(*here), 12)
+
+
+def test_an_undefined_figure_ranks_below_the_worst() -> None:
+    valid = Validation.of(FOLD, TRUTH)
+    constant = valid.scores(np.zeros(70))
+    assert constant.figures()[1] == -math.inf
+    assert valid.scores(-TRUTH).figures()[1] > -math.inf
+
+
 def test_kendall_breaks_ties_of_ndcg() -> None:
     truth = np.r_[np.zeros(50), np.ones(18), 3.0, 2.0]
     valid = Validation.of(replace(FOLD, valid=range(50, 70), test=()), truth, top=1)
