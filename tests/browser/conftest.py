@@ -184,3 +184,11 @@ def page(browser: "sync_api.Browser", server: str) -> Iterator["sync_api.Page"]:
     context.close()
     assert not errors
     assert not [url for url in asked if not url.startswith((server, "data:", "blob:"))]
+
+
+def until_quiet(page: Any) -> None:
+    """Wait until nothing runs and nothing of the last run is left, for half a second."""
+    page.wait_for_timeout(500)
+    page.wait_for_function(
+        "() => !document.querySelector('[data-testid=stStatusWidget], [data-stale=true]')"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ROOT
+from tests.browser.conftest import ROOT, until_quiet
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +49,7 @@ def bring(page: Any, path: Path) -> Any:
     chooser.set_input_files([str(path)])
     page.get_by_text("Where the highlight is, and why").wait_for()
     page.get_by_role("button", name="highlight.wav").wait_for()
+    until_quiet(page)
     box = page.get_by_test_id("stVerticalBlock").filter(
         has=page.get_by_role("heading", name="Where it would stand", exact=True)
     )

@@ -12,7 +12,14 @@ import pytest
 import soundfile
 
 from hitcore import weights
-from tests.browser.conftest import ROOT, app_command, free_port, sync_api, wait_until_served
+from tests.browser.conftest import (
+    ROOT,
+    app_command,
+    free_port,
+    sync_api,
+    until_quiet,
+    wait_until_served,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -53,14 +60,6 @@ def remove_all(page: Any) -> None:
     page.get_by_role("button", name="Remove all").click()
     page.get_by_role("button", name="Delete", exact=True).first.click()
     page.get_by_text("Nothing here yet").wait_for()
-
-
-def until_quiet(page: Any) -> None:
-    """Wait until nothing runs and nothing of the last run is left, for half a second."""
-    page.wait_for_timeout(500)
-    page.wait_for_function(
-        "() => !document.querySelector('[data-testid=stStatusWidget], [data-stale=true]')"
-    )
 
 
 def unfold(page: Any, menu: Any, inside: Any) -> Any:
