@@ -254,7 +254,7 @@ def _columns(digests: list[str]) -> dict[str, object]:
             help="Share of the reference songs that the first model puts below this one.",
         ),
         "Place": config.TextColumn(
-            "Place (interval)", width=120,
+            "Place (interval)", width=190,
             help="The percentile with its 80 % interval, or why there is none.",
         ),
         "Highlight": config.ButtonColumn(
@@ -263,7 +263,7 @@ def _columns(digests: list[str]) -> dict[str, object]:
         ),
         "Waveform": config.BarChartColumn("Waveform", y_min=0, y_max=1, width=120),
         "Strongest tags": config.TextColumn("Strongest tags", width="medium"),
-        "To know": config.TextColumn("To know", width="small"),
+        "To know": config.TextColumn("To know", width=140),
         "Brought": config.TextColumn("Brought", width=110),
     }  # fmt: skip
 
