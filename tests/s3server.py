@@ -19,7 +19,11 @@ class S3:
     @contextmanager
     def serving(cls) -> Iterator["S3"]:
         """A server for a while."""
+        from s3fs import S3FileSystem
+
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        # A client is kept by what it was told, and the address of an earlier server was not told.
+        S3FileSystem.clear_instance_cache()
         server = cls()
         server.start()
         try:
