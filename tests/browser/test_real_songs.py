@@ -81,6 +81,8 @@ def test_a_song_gets_a_place_and_how_sure_it_is_and_speech_a_sentence_instead(
     page.set_viewport_size({"width": 1440, "height": 1000})
 
     box = bring(page, speech)
+    page.get_by_role("heading", name=speech.name).wait_for()  # until then, the song's is there
+    until_quiet(page)
     words = box.inner_text()
     assert box.get_by_test_id("stMetricValue").count() == 0, "no number of speech"
     assert words.count("There is no percentile: this does not sound like the songs") >= 2
