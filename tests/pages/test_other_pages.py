@@ -322,7 +322,16 @@ def test_models_lists_every_named_network() -> None:
 def test_models_says_how_to_get_what_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ui.models import table
+
+    whole = table.choose
+
+    def choose_jynet() -> table.Card:
+        whole()  # a row cannot be clicked here
+        return next(card for card in table.cards(lambda known: None) if card.name == "jynet")
+
     monkeypatch.setenv("HITCORE_CACHE", str(tmp_path))
+    monkeypatch.setattr(table, "choose", choose_jynet)
     app = opened("models")
     assert set(app.dataframe[0].value["State"]) >= {"absent"}
     assert "hitcore weights import" in words_of(app).replace("\\", "")
