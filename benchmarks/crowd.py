@@ -41,6 +41,7 @@ from tests.browser.conftest import (  # noqa: E402
     free_port,
     wait_until_served,
 )
+from tests.protocol import megabytes  # noqa: E402
 
 SESSION_KEPT_S = 125
 """Streamlit forgets a visitor two minutes after they left, when the next one comes."""
@@ -90,17 +91,6 @@ def serving(cache: Path) -> Iterator[tuple[str, psutil.Process]]:
     finally:
         server.terminate()
         server.wait(30)
-
-
-def megabytes(server: psutil.Process) -> float:
-    """Memory of the server and its children, each shared page counted once."""
-    total = 0
-    for process in (server, *server.children(recursive=True)):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-    return total / 1e6
 
 
 async def visit(browser: Browser, address: str, path: Path, report: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,14 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
-from hitcore import weights  # noqa: E402
-from tests.browser.conftest import (  # noqa: E402
-    FLAGS,
-    app_command,
-    chromium,
-    free_port,
-    wait_until_served,
-)
+from tests.browser.conftest import FLAGS, chromium  # noqa: E402
+from tests.protocol import serving  # noqa: E402
 from tests.sounds import encoded, music  # noqa: E402
 
 LIMIT_S = 5.0
@@ -82,25 +75,10 @@ def measured(n_songs: int) -> dict[str, object]:
         for number in range(n_songs + 1):
             songs.append(Path(folder) / f"melody {number}.mp3")
             songs[-1].write_bytes(song(number))
-        port, log = free_port(), Path(folder) / "log"
-        cache = Path(folder) / "cache"
-        (cache / "weights").mkdir(parents=True)
-        for file in weights.cache_folder().glob("*.safetensors"):
-            (cache / "weights" / file.name).symlink_to(file)
-        places = {"HITCORE_WORKSPACES": folder, "HITCORE_CACHE": str(cache)}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                app_command(port), cwd=ROOT, stdout=output, stderr=output, env=os.environ | places
-            )
-        try:
-            wait_until_served(port, process, log)
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=binary, args=FLAGS)
-                times = [seconds_of(browser, f"http://127.0.0.1:{port}", path) for path in songs]
-                browser.close()
-        finally:
-            process.terminate()
-            process.wait(20)
+        with serving(Path(folder)) as (address, _), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=binary, args=FLAGS)
+            times = [seconds_of(browser, address, path) for path in songs]
+            browser.close()
     read, drawn = zip(*times[1:], strict=True)
     return {
         "songs": n_songs,

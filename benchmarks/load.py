@@ -34,7 +34,7 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import soundfile  # noqa: E402
 
-from tests.protocol import serving, visiting  # noqa: E402
+from tests.protocol import megabytes, serving, visiting  # noqa: E402
 
 IDLE_PAGE = "method"
 """Computes nothing."""
@@ -55,17 +55,6 @@ def song(number: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, tone.astype(np.float32), 22_050, format="FLAC")
     return file.getvalue()
-
-
-def megabytes(server: psutil.Process) -> float:
-    """Memory of the server and its children, each shared page counted once."""
-    total = 0
-    for process in (server, *server.children(recursive=True)):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-    return total / 1e6
 
 
 async def look(address: str, begin: asyncio.Event, pause_s: float, seen: dict[str, Any]) -> None:

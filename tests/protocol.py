@@ -50,6 +50,17 @@ def serving(
         server.wait(30)
 
 
+def megabytes(server: psutil.Process) -> float:
+    """Memory of the server and its children, each shared page counted once."""
+    total = 0
+    for process in (server, *server.children(recursive=True)):
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
+
+
 def _link_weights(cache: Path) -> None:
     """Let a cache of its own have the weights that are installed here."""
     (cache / "weights").mkdir(exist_ok=True)

@@ -27,7 +27,13 @@ from hitcore.experiments import (
     load_results,
     run_experiment,
 )
-from hitcore.featurestore import FeatureConfig, FeatureStore, Progress, build_features
+from hitcore.featurestore import (
+    BuildReport,
+    FeatureConfig,
+    FeatureStore,
+    Progress,
+    build_features,
+)
 from hitcore.learning import TrainConfig
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'hitcore[ray]'")
@@ -91,20 +97,7 @@ def test_features_on_a_cluster_that_loses_a_node_are_those_made_here(
 ) -> None:
     here, there = (_catalogue(tmp_path / name) for name in ("here", "there"))
     build_features(here, [CONFIG], read_song=read_noise, n_workers=2)
-    seen: list[Progress] = []
-
-    def lose_a_node(progress: Progress) -> None:
-        if not seen:
-            cluster.remove_node(workers[0], allow_graceful=False)
-        seen.append(progress)
-
-    report = build_features(
-        there,
-        [CONFIG],
-        read_song=read_slowly,
-        engine=f"ray:{cluster.address}",
-        on_progress=lose_a_node,
-    )
+    seen, report = _built_while_losing(workers[0], cluster, there)
     assert seen[0].n_done < N_SONGS / 2
     assert is_lost(workers[0])
     assert (report.n_built, len(report.failures)) == (N_SONGS, 0)
@@ -118,6 +111,27 @@ def test_features_on_a_cluster_that_loses_a_node_are_those_made_here(
     arrays = [np.load(path, mmap_mode="r") for path in stores[1].folder.glob("*-mel.npy")]
     assert sum(map(len, arrays)) == N_SONGS
     assert stores[1].verify() == []
+
+
+def _built_while_losing(
+    node: Any, cluster: Any, workspace: Workspace
+) -> tuple[list[Progress], BuildReport]:
+    """Features made on a cluster that loses a node at the first song: what was told, the end."""
+    seen: list[Progress] = []
+
+    def lose_it(progress: Progress) -> None:
+        if not seen:
+            cluster.remove_node(node, allow_graceful=False)
+        seen.append(progress)
+
+    report = build_features(
+        workspace,
+        [CONFIG],
+        read_song=read_slowly,
+        engine=f"ray:{cluster.address}",
+        on_progress=lose_it,
+    )
+    return seen, report
 
 
 def _catalogue(path: Path) -> Workspace:
@@ -201,20 +215,7 @@ def test_nodes_that_share_nothing_but_an_address_make_the_same_and_one_may_be_lo
         songs.to_parquet(place.songs)
         place.push(place.songs)
     build_features(here, [CONFIG], read_song=read_noise, n_workers=1)
-    seen: list[Progress] = []
-
-    def lose_a_node(progress: Progress) -> None:
-        if not seen:
-            cluster.remove_node(apart[0], allow_graceful=False)
-        seen.append(progress)
-
-    report = build_features(
-        there,
-        [CONFIG],
-        read_song=read_slowly,
-        engine=f"ray:{cluster.address}",
-        on_progress=lose_a_node,
-    )
+    seen, report = _built_while_losing(apart[0], cluster, there)
     assert seen[0].n_done < 30
     assert (report.n_built, len(report.failures)) == (30, 0)
     assert not list(FeatureStore(there, CONFIG).folder.glob("*.npy")), "made in other folders"

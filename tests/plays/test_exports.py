@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.logcases import CASES, END, START, Case, got
+from benchmarks.logcase import Case, got
+from benchmarks.logcases import CASES, END, START
 from benchmarks.logexports import listen, stream, video, write
 from hitcore.errors import DataError, ParameterError
 from hitcore.plays.hitscores import daily_shares, hit_scores
