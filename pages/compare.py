@@ -41,7 +41,7 @@ with page.error_boundary():
         page.empty_state("No row of this kind has results yet.")
     elif view == "Table":
         st.table(compare.table1(rows, cells).set_index("Row"), border="horizontal")
-        st.caption(compare.TABLE_CAPTION)
+        st.caption(compare.table_caption(rows))
     else:
         metric = st.segmented_control(
             "Metric", METRICS, default=METRICS[choices.start("metric", METRICS, METRICS[0])],
@@ -51,8 +51,7 @@ with page.error_boundary():
         charts.figure(
             f"How far do the rows differ in {compare.METRIC_WORDS[metric]}?",
             compare.fold_dots(results, rows, metric, cells),
-            "Grey dots: folds. Coloured tick and line: mean and 95 % interval. Blue diamond: the "
-            "paper's figure on its own songs.",
+            compare.folds_caption(rows),
             key="folds",
         )
     charts.numbers(compare.numbers(rows, cells), key="table1")

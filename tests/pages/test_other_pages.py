@@ -164,6 +164,19 @@ def results_of(**levels: float) -> Results:
     return Results(pd.DataFrame(lines), pd.DataFrame(), pd.DataFrame())
 
 
+def test_compare_speaks_of_the_paper_only_where_a_row_is_in_it() -> None:
+    found = results_of(**{"attr-naive": 0.5, "attr-rating": 0.1})
+    rows = found.rows
+    assert "paper" not in compare.table_caption(rows) + compare.folds_caption(rows)
+    assert "Paper: τ" not in compare.table1(rows, compare.cells(found.metrics))
+    told = pair.finding(found, *rows, pair.against(found, *rows))
+    assert told.startswith("Tag network, rating is behind Tag network, naive in")
+    power = pair.claims_table(pair.tested(found)[2])["Power"]
+    assert power.tolist() == [""]
+    for caption in (compare.table_caption(["a", rows[0]]), compare.folds_caption(["a"])):
+        assert "the paper's figure" in caption
+
+
 def test_compare_says_what_the_figures_say() -> None:
     found = results_of(a=0.1, c=0.5, e=0.5)
     told = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from hitcore.analysis.song import ModelScore, SongReport
 
-N_POINTS = 60
+N_POINTS = 30
 """Points of the small waveform."""
 N_TAGS = 3
 

@@ -13,7 +13,7 @@ from hitcore.experiments import METRICS, Results
 from hitcore.experiments.claims import DECIDES, NO_GAIN
 from hitcore.experiments.figures import Figures
 from hitcore.experiments.verdicts import Comparison, Verdict, every_pair, judge, too_small
-from ui.compare.rows import TEST_NAMES, label, signed
+from ui.compare.rows import TEST_NAMES, label, short_label, signed
 from ui.frame.theme import palette
 
 Pairs = dict[tuple[str, str, str], tuple[Comparison, float, float]]
@@ -51,7 +51,7 @@ def tested(results: Results) -> tuple[Figures, Pairs, tuple[Verdict, ...]]:
 
 
 def headline(results: Results) -> str:
-    """Which row gathers most plays, how sure that is, and how many claims stand, in Markdown."""
+    """Which row has the best top 10 %, how sure that is, and how many claims stand, in Markdown."""
     means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
     order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
     if len(order) < 2:
@@ -65,7 +65,7 @@ def headline(results: Results) -> str:
         else "the first is ahead of no other row beyond chance"
     )
     text = (
-        f"**{label(first)} gathers most plays in its top 10 % (nDCG {means[first]:.3f}), "
+        f"**{label(first)} has the best top 10 % (nDCG {means[first]:.3f}), "
         f"{label(second)} comes second ({means[second]:.3f});** {sure}."
     )
     return " ".join(part for part in (text, too_small(figures) or claims_words(verdicts)) if part)
@@ -92,7 +92,7 @@ def claims_table(verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
                 "Difference": signed(verdict.decides.difference, 3),
                 "Corrected interval": f"{signed(low, 3)} to {signed(high, 3)}",
                 "p (Holm)": signed(verdict.p_holm, 3),
-                "Power": "undefined" if verdict.power != verdict.power else f"{verdict.power:.0%}",
+                "Power": "" if verdict.power != verdict.power else f"{verdict.power:.0%}",
                 "Why not judged": verdict.why,
             }
         )
@@ -108,7 +108,7 @@ CLAIMS_CAPTION = (
     f"One comparison decides each claim: the mean difference of its pairs of rows in "
     f"{TEST_NAMES[DECIDES]}. p is corrected over all claims (Holm) and the interval with it; "
     f"“adds little” must be shown to lie within ±{NO_GAIN:g}. Power: how often a difference of the "
-    "paper's size would be found with these folds, seeds and songs."
+    "paper's size would be found with these folds, seeds and songs; empty where the paper has none."
 )
 
 
@@ -151,22 +151,18 @@ def finding(results: Results, first: str, second: str, found: dict[str, Tested])
     better = [TEST_NAMES[m] for m, t in found.items() if t.sign > 0]
     worse = [TEST_NAMES[m] for m, t in found.items() if t.sign < 0]
     n_pairs = len(pairs) // len(METRICS)
+    one, other = short_label(first), short_label(second)
+    begun = one[0].upper() + one[1:]
     counted = f"counted among all {n_pairs} pairs of rows that could be picked"
     if better and not worse:
-        return (
-            f"Row ({first}) is ahead of row ({second}) in {', '.join(better)} beyond chance, "
-            f"{counted}."
-        )
+        return f"{begun} is ahead of {other} in {', '.join(better)} beyond chance, {counted}."
     if worse and not better:
-        figures_worse = ", ".join(worse)
-        return (
-            f"Row ({first}) is behind row ({second}) in {figures_worse} beyond chance, {counted}."
-        )
+        return f"{begun} is behind {other} in {', '.join(worse)} beyond chance, {counted}."
     if better:
-        return f"Row ({first}) is ahead in {', '.join(better)}, behind in {', '.join(worse)}."
+        return f"{begun} is ahead in {', '.join(better)}, behind in {', '.join(worse)}."
     test = found["ndcg"]
     return (
-        f"Rows ({first}) and ({second}): inconclusive on these folds, {counted}. Their "
+        f"{begun} and {other}: inconclusive on these folds, {counted}. Their "
         f"difference in nDCG@10 % may lie anywhere from {signed(test.low, 3)} to "
         f"{signed(test.high, 3)}."
     )
@@ -216,7 +212,7 @@ def difference_chart(
         title=None,
         axis=alt.Axis(labelLimit=200, ticks=False),
     )
-    title = f"row ({first}) minus row ({second})"
+    title = f"{short_label(first)} minus {short_label(second)}"
     x = alt.X("gap:Q", title=title, axis=alt.Axis(grid=False, format="+.2f"))
     zero = alt.Chart(pd.DataFrame({"at": [0.0]}))
     return alt.layer(

@@ -21,17 +21,35 @@ TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": 
 """What two rows are compared in: also over all test songs, which is steadier than a short top."""
 METRIC_SIGNS = {"ndcg": "nDCG", "kendall": "τ", "spearman": "ρ"}
 METRIC_WORDS = {
-    "ndcg": "plays gathered by the predicted top list (nDCG@10 %)",
+    "ndcg": "hit score gathered by the predicted top list (nDCG@10 %)",
     "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
     "spearman": "ranking agreement in the top 10 % (Spearman's ρ)",
 }
 SAMPLER_NAMES = {None: "none", "naive": "naive", "artist": "artist", "ab": "A/B"}
 FILTERS = ("All rows", "The paper's rows", "Baselines", "Audio only", "With tags", "Siamese")
 ORDER = "The paper's order"
-TABLE_CAPTION = (
-    "Mean over the folds ± half of its 95 % interval; the best two of what is shown are bold. The "
-    "columns on the right are the paper's figures on KKBOX's songs, which are other songs."
-)
+
+
+def table_caption(rows: list[str]) -> str:
+    """How the table of these rows is read."""
+    ours = (
+        "Mean over the folds ± half of its 95 % interval; the best two of what is shown are bold."
+    )
+    paper = (
+        " The columns on the right are the paper's figures on KKBOX's songs, which are other songs."
+    )
+    return ours + (paper if _in_the_paper(rows) else "")
+
+
+def folds_caption(rows: list[str]) -> str:
+    """How the folds of these rows are read."""
+    ours = "Grey dots: folds. Coloured tick and line: mean and 95 % interval."
+    paper = " Blue diamond: the paper's figure on its own songs."
+    return ours + (paper if _in_the_paper(rows) else "")
+
+
+def _in_the_paper(rows: list[str]) -> bool:
+    return any(VARIANTS[row].paper for row in rows)
 
 
 @dataclass(frozen=True)
@@ -109,8 +127,7 @@ def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
         lines.append(line)
     shown = pd.DataFrame(lines)
     papers = [f"Paper: {sign}" for sign in METRIC_SIGNS.values()]
-    known = bool((shown[papers] != "").any(axis=None)) if lines else False
-    return shown if known else shown.drop(columns=papers, errors="ignore")
+    return shown if _in_the_paper(rows) else shown.drop(columns=papers, errors="ignore")
 
 
 def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
@@ -265,6 +282,11 @@ def label(row: str) -> str:
     """A row in words."""
     v = VARIANTS[row]
     return f"({row}) {v.title}" if v.paper else plain(v.title).replace("\\", "")
+
+
+def short_label(row: str) -> str:
+    """A row within a sentence: by its letter, where the paper gives one."""
+    return f"row ({row})" if VARIANTS[row].paper else label(row)
 
 
 def _places(results: Results, row: str) -> pd.DataFrame:
