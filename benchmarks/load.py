@@ -97,18 +97,22 @@ def _wait_for_reports(cache: Path, n_songs: int) -> None:
         time.sleep(0.5)
 
 
-def in_order(order: list[int], many: list[int], others: list[int]) -> bool:
-    """Whether others were served as they came, with at most one song of the many between two."""
+def in_order(order: list[int], n_before: int, many: list[int], others: list[int]) -> bool:
+    """Whether others were served as they came, with at most one song of the many between two.
+
+    The first `n_before` were done before the last of the others stood in line: a server that is
+    faster than they come serves two of the many in a row, and nobody has waited.
+    """
     if [number for number in order if number not in many] != others or sorted(order) != sorted(
         [*many, *others]
     ):
         return False
-    begun = order[: order.index(others[-1]) + 1]
-    return not any(a in many and b in many for a, b in itertools.pairwise(begun))
+    while_all_stood = order[n_before : order.index(others[-1]) + 1]
+    return not any(a in many and b in many for a, b in itertools.pairwise(while_all_stood))
 
 
 async def crowd(
-    address: str, server: psutil.Process, n_sessions: int, n_songs: int, pause_s: float
+    address: str, server: psutil.Process, cache: Path, n_sessions: int, n_songs: int, pause_s: float
 ) -> dict[str, Any]:
     """Everybody at once; what each saw."""
     seen: dict[str, Any] = {
@@ -136,6 +140,7 @@ async def crowd(
         await asyncio.wait([people[-1], waits := asyncio.create_task(stands.wait())],
                            return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
         waits.cancel()
+    n_before = len(order_of_reports(cache))
     names = await asyncio.gather(*people, return_exceptions=True)
     while len(seen["paced"]) < N_LOOKS * n_sessions and not all(task.done() for task in windows):
         await asyncio.sleep(0.1)
@@ -152,6 +157,7 @@ async def crowd(
         "peak": peak,
         "cpu_s": cpu_s,
         "own_reports": right,
+        "n_before": n_before,
         "failures": failed,
     }
 
@@ -188,20 +194,22 @@ def measure(n_sessions: int, n_songs: int, pause_s: float, patience_s: float) ->
     """The figures of one crowd."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        cache = folder / "cache"
         with serving(folder) as (address, server):
-            seen = asyncio.run(crowd(address, server, n_sessions, n_songs, pause_s))
+            seen = asyncio.run(crowd(address, server, cache, n_sessions, n_songs, pause_s))
             left = asyncio.run(sessions_left(address))
-            _wait_for_reports(folder / "cache", N_MANY + n_songs)
+            _wait_for_reports(cache, N_MANY + n_songs)
             after = asyncio.run(after_all_left(address, server, patience_s))
-        order = order_of_reports(folder / "cache")
+        order = order_of_reports(cache)
     many, others = list(range(1, 1 + N_MANY)), list(range(10, 10 + n_songs))
     return {
         "sessions": n_sessions,
         "right_pages": seen["right"],
         "reports": len(others) + 1,
         "own_reports": seen["own_reports"],
-        "in_order": in_order(order, many, others),
+        "in_order": in_order(order, seen["n_before"], many, others),
         "order": order,
+        "n_before": seen["n_before"],
         "sessions_left": left,
         "pages": len(seen["at_once"]) + len(seen["paced"]),
         "at_once_p50_s": percentile(seen["at_once"], 50),

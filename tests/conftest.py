@@ -1,6 +1,8 @@
-"""What all tests share: where the reference material lies, and bounded threads."""
+"""What all tests share: where the reference material lies, bounded threads, one main module."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,14 @@ from hypothesis import settings
 torch.set_num_threads(min(2, torch.get_num_threads()))
 settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _the_main_module_stays() -> Iterator[None]:
+    """Streamlit's AppTest puts its script in its place; processes started later would run that."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

@@ -270,7 +270,7 @@ BUILD = ("features", "build", "W", "--workers", "1", "--tagger", "none")
 MARKER = "workspace.json"
 Spoil = Callable[[Path], None]
 WORKSPACES: dict[str, tuple[Spoil, tuple[str, ...], type[HitcoreError], str]] = {
-    "empty marker": (write(MARKER, ""), SHOW, DataError, "workspace.json cannot be read"),
+    "empty marker": (write(MARKER, ""), SHOW, DataError, "workspace.json of .* cannot be read"),
     "marker of bytes": (write(MARKER, b"\xff\xfe\0"), SHOW, DataError, "cannot be read"),
     "marker of deep JSON": (write(MARKER, "[" * 100_000), SHOW, DataError, "cannot be read"),
     "marker that is a list": (write(MARKER, "[]"), SHOW, DataError, "names another format"),

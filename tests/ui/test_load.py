@@ -30,15 +30,20 @@ def test_everybody_gets_their_own_in_the_order_of_the_line_and_memory_returns() 
 
 
 @pytest.mark.parametrize(
-    ("order", "right"),
+    ("order", "n_before", "right"),
     [
-        ([1, 10, 2, 11, 12, 3], True),
-        ([1, 10, 11, 12, 2, 3], True),
-        ([1, 2, 10, 11, 12, 3], False),  # two of who brought many before another's first
-        ([1, 10, 2, 12, 11, 3], False),
-        ([1, 10, 2, 11, 12], False),
-        ([1, 10, 2, 11, 11, 12, 3], False),
+        ([1, 10, 2, 11, 12, 3], 0, True),
+        ([1, 10, 11, 12, 2, 3], 0, True),
+        ([1, 2, 10, 11, 12, 3], 0, False),  # two of who brought many before another's first
+        ([1, 2, 10, 11, 12, 3], 1, True),  # the first was done before the others stood there
+        ([1, 2, 10, 3, 4, 11, 12], 2, False),
+        ([1, 10, 2, 12, 11, 3], 0, False),
+        ([1, 10, 2, 12, 11, 3], 5, False),
+        ([1, 10, 2, 11, 12], 0, False),
+        ([1, 10, 2, 11, 11, 12, 3], 0, False),
     ],
 )
-def test_the_order_of_the_line_is_told_from_others(order: list[int], right: bool) -> None:
-    assert in_order(order, [1, 2, 3], [10, 11, 12]) is right
+def test_the_order_of_the_line_is_told_from_others(
+    order: list[int], n_before: int, right: bool
+) -> None:
+    assert in_order(order, n_before, [1, 2, 3], [10, 11, 12]) is right
