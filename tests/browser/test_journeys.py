@@ -135,7 +135,7 @@ def test_an_experiment_is_started_cancelled_and_resumed(page: Any) -> None:
 
 
 def test_compare_is_sorted_filtered_and_exported(page: Any) -> None:
-    page.goto("/compare")
+    page.goto("/compare?results=:song")
     page.get_by_test_id("stTable").first.wait_for()
     table = page.get_by_test_id("stTable").first
     assert table.inner_text().index("(a)") < table.inner_text().index("(j)")

@@ -1,6 +1,7 @@
 """What a stranger sees: a real song first, then a spoken minute."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -72,6 +73,9 @@ def test_a_song_gets_a_place_and_how_sure_it_is_and_speech_a_sentence_instead(
     assert ("That is wide" in words) == (high - low >= 50)
     assert "There is no percentile" not in words
     assert "Measured: ρ 0." in words
+    below = re.search(r"Sounds like songs that charted: percentile (\d+) \((\d+)–(\d+)\)", words)
+    assert below is not None, words
+    assert int(below[2]) <= int(below[1]) <= int(below[3])
     for width, scheme in ((1440, "light"), (390, "dark")):
         page.set_viewport_size({"width": width, "height": 1400})
         page.emulate_media(color_scheme=scheme)
@@ -85,6 +89,7 @@ def test_a_song_gets_a_place_and_how_sure_it_is_and_speech_a_sentence_instead(
     until_quiet(page)
     words = box.inner_text()
     assert box.get_by_test_id("stMetricValue").count() == 0, "no number of speech"
-    assert words.count("There is no percentile: this does not sound like the songs") >= 2
+    assert words.count("There is no percentile: this does not sound like the songs") == 1
+    assert "Sounds like songs that charted: unlike the songs it knows" in words
     assert "likely" not in words
     page.screenshot(path=str(tmp_path / "speech.png"))

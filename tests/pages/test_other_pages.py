@@ -354,3 +354,11 @@ def test_method_shows_the_four_equations() -> None:
     app = opened("method")
     assert len(app.latex) == 4
     assert "Sound explains only a part" in words_of(app)
+
+
+def test_compare_and_samplers_open_with_real_songs() -> None:
+    titles = [each.title for each in resultsets.offered()]
+    assert titles[0].startswith("Real clips")
+    assert titles.index("Demo catalogue, folds that share no song") > 2
+    for name in ("compare", "samplers"):
+        assert opened(name).selectbox(key="results").value == "study/real-clips:artist"

@@ -204,6 +204,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     """An empty workspace in the place of the demo."""
     workspace = Workspace.create(tmp_path / "demo")
     monkeypatch.setattr(loaders, "DEMO", workspace.path)
+    monkeypatch.setattr(resultsets, "STUDIES", tmp_path / "no-studies")
     cached = (loaders.demo_workspace, loaders.catalogue, loaders.results, loaders.about)
     for loader in cached:
         loader.clear()

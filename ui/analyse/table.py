@@ -173,6 +173,8 @@ def _table(entries: list[Entry], in_view: Brought | None, pending: set[str]) -> 
         [_row(entry, is_open=_is_open(entry, in_view), waits=entry.digest in pending)
          for entry in entries]
     )  # fmt: skip
+    if not table["To know"].any():
+        del table["To know"]
     digests = [entry.digest for entry in entries]
     state = st.dataframe(
         table,

@@ -1,5 +1,6 @@
 """One song on the Analyse page: what it is, where it would stand, and why."""
 
+import contextlib
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from ui.analyse.passage import HIGHLIGHTERS
 from ui.analyse.reasons import sections as reasons
 from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import Brought, Choice, choose, path_of
-from ui.analyse.summary import name_of
+from ui.analyse.summary import name_of, place_of
 from ui.analyse.table import kept_until_words
 from ui.frame import charts, ensembles, loaders, modelcards
 from ui.frame.page import clock, error_boundary, plain, ppm
@@ -105,10 +106,11 @@ def _scores(song: Brought, report: SongReport, choice: Choice) -> None:
         _choose_model(song, choice)
         if not report.scores and "silent" not in report.flags:
             st.markdown("No hit model is installed yet. See the notes at the end of this page.")
-        for score in report.scores:
-            _score(score)
-            asked = choice.models or ()
-            modelcards.behind_a_button(asked[0] if len(asked) == 1 else score.model)
+        asked = choice.models or ()
+        for i, score in enumerate(report.scores):
+            with contextlib.nullcontext() if i == 0 else st.expander(plain(one_line(score))):
+                _score(score)
+                modelcards.behind_a_button(asked[0] if len(asked) == 1 else score.model)
 
 
 def _score(score: ModelScore) -> None:
@@ -141,6 +143,17 @@ def _score(score: ModelScore) -> None:
     demo = "**Demo:** this model learned from synthetic songs. " if score.demo else ""
     measured = f" Measured: {score.measured}." if score.measured else ""
     st.caption(f"{demo}{plain(score.provenance)}.{plain(measured)}")
+
+
+def one_line(score: ModelScore) -> str:
+    """A model and what it says, for those that stand below the first."""
+    place = place_of(score)
+    if place.percentile is not None:
+        return f"{score.title}: percentile {place.words()}"
+    if place.in_domain is False:
+        return f"{score.title}: {place.words()}"
+    said = f"score {score.score:.3f}" if score.share is None else ppm(score.share)
+    return f"{score.title}: {said}"
 
 
 def place_words(score: ModelScore) -> str:

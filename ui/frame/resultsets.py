@@ -1,6 +1,6 @@
 """Whose results a page shows: those that ship, by kind of folds, or a workspace of this server.
 
-The demo catalogue ships, and studies of real songs (`assets/results`) that say what they are.
+Studies of real songs ship (`assets/results`), which say what they are, and the demo catalogue.
 
 The choice stands in the address as `results`, so that a link from Experiments opens it.
 """
@@ -25,6 +25,9 @@ KIND_WORDS = {
 
 STUDIES = loaders.ASSETS / "results"
 """Studies of real songs that ship with the app, a workspace each."""
+
+FIRST = "real-clips"
+"""The one that pages open with: sound, and songs that people know."""
 
 STUDY = "study/"
 """What their names begin with; no workspace of the server has a name with a slash."""
@@ -109,11 +112,12 @@ class ResultSet:
 
 
 def offered() -> list[ResultSet]:
-    """Every set of results that there is, the demo's first."""
-    found = [ResultSet(None, kind) for kind in loaders.fold_kinds_of_demo()]
-    for path in sorted(STUDIES.glob("*/results/metrics.parquet")):
-        name = path.parent.parent.name
-        found += [ResultSet(STUDY + name, kind) for kind in _kinds(str(path.parent.parent), 0.0, 0)]
+    """Every set of results that there is, real songs first."""
+    found = []
+    studies = [path.parents[1] for path in STUDIES.glob("*/results/metrics.parquet")]
+    for path in sorted(studies, key=lambda path: (path.name != FIRST, path.name)):
+        found += [ResultSet(STUDY + path.name, kind) for kind in _kinds(str(path), 0.0, 0)]
+    found += [ResultSet(None, kind) for kind in loaders.fold_kinds_of_demo()]
     for name in workspaces.names():
         try:
             kinds = _kinds(*state_of(workspaces.opened(name)))
@@ -132,7 +136,7 @@ def choose_catalogue() -> ResultSet:
     """The same on a page that needs songs alone: the demo catalogue is there without results."""
     found = offered()
     demo = [] if any(each.workspace is None for each in found) else [ResultSet(None, "song")]
-    chosen = _choose([*demo, *found])
+    chosen = _choose([*found, *demo])
     assert chosen is not None, "the demo catalogue is always among them"
     return chosen
 

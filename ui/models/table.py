@@ -24,7 +24,7 @@ from ui.frame.page import error_boundary, plain, show_error
 
 FETCH_LIMIT_S = 60.0
 KINDS = {"hit model": "Hit model", "tagger": "Tagger", "highlighter": "Highlight model"}
-USED_BY = {"Hit model": "Analyse, Compare", "Tagger": "Analyse", "Highlight model": "Analyse"}
+USED_ON = {"Hit model": "Analyse, Compare", "Tagger": "Analyse", "Highlight model": "Analyse"}
 STATES = {"installed": "installed", "absent": "absent", "damaged": "damaged"}
 HERE = "trained here"
 TO_MEASURE = "measuring …"
@@ -90,7 +90,6 @@ def table(found: list[Card]) -> pd.DataFrame:
                 "Measured": card.measured,
                 "Does": card.kind,
                 "State": card.state,
-                "Used by": USED_BY.get(card.kind, ""),
                 "Licence": card.facts.get("Licence", ""),
                 "MB": card.status.n_bytes / 1e6 if card.status and card.status.n_bytes else None,
                 "Name": card.name,
@@ -127,9 +126,12 @@ def _look() -> dict[str, Any]:
         "height": "content",
         "placeholder": "",
         "column_config": {
-            "Model": st.column_config.TextColumn("Model", width=200),
-            "Measured": st.column_config.TextColumn("Measured on songs it had not seen", width=300),
-            "MB": st.column_config.NumberColumn("MB", format="%.2f"),
+            "Model": st.column_config.TextColumn("Model", width=255),
+            "Measured": st.column_config.TextColumn("Measured on songs it had not seen", width=435),
+            "Does": st.column_config.TextColumn("Does", width=120),
+            "State": st.column_config.TextColumn("State", width=85),
+            "Licence": st.column_config.TextColumn("Licence", width=150),
+            "MB": st.column_config.NumberColumn("MB", format="%.2f", width=65),
         },
         "alt": "All models: purpose, state, measured figures, licence and size.",
     }
@@ -146,7 +148,7 @@ def show(card: Card) -> None:
     """One model: its figures, its terms, its limits, and the way to get it."""
     st.subheader(plain(card.title or card.name), anchor=False)
     st.caption(plain(f"{card.kind} · {card.name} · {card.state}"))
-    facts = {"Measured": card.measured, **card.facts}
+    facts = {"Measured": card.measured, **card.facts, "Used on": USED_ON.get(card.kind, "")}
     st.table(
         {label: plain(text) for label, text in facts.items() if text},
         border="horizontal",
