@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from hitcore.experiments import METRICS
-from ui.compare import choices, pair, variants
+from ui.compare import choices, figures, pair, variants
 from ui.compare import rows as compare
 from ui.frame import charts, page, resultsets
 
@@ -23,11 +22,14 @@ with page.error_boundary():
     strip.caption(page.plain(" · ".join(chosen.strip())))
     st.markdown(pair.headline(results))
     cells = compare.cells(results.metrics)
-    sorts = (compare.ORDER, *compare.METRIC_NAMES.values())
+    shown = figures.choose(results, chosen.key)
+    metrics = compare.FIGURES[shown]
+    sorts = (compare.ORDER, *(compare.TEST_NAMES[metric] for metric in metrics))
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
     filters = compare.FILTERS
     which = left.selectbox("Rows", filters, choices.start("rows", filters, filters[0]), key="rows")
-    order = middle.selectbox("Sort by", sorts, choices.start("sort", sorts, sorts[0]), key="sort")
+    order = middle.selectbox("Sort by", sorts, choices.start("sort", sorts, sorts[0]),
+                             key="sort")  # fmt: skip
     views = ("Table", "Folds")
     view = right.segmented_control(
         "Show", views, default=views[choices.start("view", views, views[0])], required=True,
@@ -40,18 +42,18 @@ with page.error_boundary():
     if not rows:
         page.empty_state("No row of this kind has results yet.")
     elif view == "Table":
-        st.table(compare.table1(rows, cells).set_index("Row"), border="horizontal")
-        st.caption(compare.table_caption(rows))
+        st.table(compare.table1(rows, cells, shown).set_index("Row"), border="horizontal")
+        st.caption(compare.table_caption(rows, shown))
     else:
         metric = st.segmented_control(
-            "Metric", METRICS, default=METRICS[choices.start("metric", METRICS, METRICS[0])],
-            required=True, key="metric", format_func=compare.METRIC_NAMES.get,
+            "Metric", metrics, default=metrics[choices.start("metric", metrics, metrics[0])],
+            required=True, key="metric", format_func=compare.TEST_NAMES.get,
         )  # fmt: skip
-        choices.note("metric", metric, METRICS[0])
+        choices.note("metric", metric, metrics[0])
         charts.figure(
             f"How far do the rows differ in {compare.METRIC_WORDS[metric]}?",
             compare.fold_dots(results, rows, metric, cells),
-            compare.folds_caption(rows),
+            compare.folds_caption(rows, metric),
             key="folds",
         )
     charts.numbers(compare.numbers(rows, cells), key="table1")

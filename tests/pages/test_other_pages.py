@@ -1,6 +1,7 @@
 """Analyse, Compare, Experiments, Models and Method: empty, happy, and with an error."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -131,7 +132,8 @@ def test_compare_shows_rows_and_their_difference(demo: Workspace) -> None:
     app = opened("compare")
     table = app.table[0].value
     assert table["Network"].tolist() == ["Artist prior", "Release year only"]
-    assert "±" in table["nDCG@10 %"].iloc[0]
+    assert "±" in table["Pairwise accuracy"].iloc[0]
+    assert "±" in opened("compare", figures=compare.TOP).table[0].value["nDCG@10 %"].iloc[0]
     assert "The top of a test fold has" in words_of(app), "six songs give no verdict"
 
 
@@ -167,14 +169,16 @@ def results_of(**levels: float) -> Results:
 def test_compare_speaks_of_the_paper_only_where_a_row_is_in_it() -> None:
     found = results_of(**{"attr-naive": 0.5, "attr-rating": 0.1})
     rows = found.rows
-    assert "paper" not in compare.table_caption(rows) + compare.folds_caption(rows)
+    captions = compare.table_caption(rows, compare.TOP), compare.folds_caption(rows, "ndcg")
+    assert "paper" not in "".join(captions)
     assert "Paper: τ" not in compare.table1(rows, compare.cells(found.metrics))
     told = pair.finding(found, *rows, pair.against(found, *rows))
     assert told.startswith("Tag network, rating is behind Tag network, naive in")
     power = pair.claims_table(pair.tested(found)[2])["Power"]
     assert power.tolist() == [""]
-    for caption in (compare.table_caption(["a", rows[0]]), compare.folds_caption(["a"])):
-        assert "the paper's figure" in caption
+    assert "the paper's figure" in compare.table_caption(["a", rows[0]], compare.TOP)
+    assert "the paper's figure" in compare.folds_caption(["a"], "ndcg")
+    assert "the paper's figure" not in compare.folds_caption(["a"], "auc")
 
 
 def test_compare_says_what_the_figures_say() -> None:
@@ -356,9 +360,21 @@ def test_method_shows_the_four_equations() -> None:
     assert "Sound explains only a part" in words_of(app)
 
 
-def test_compare_and_samplers_open_with_real_songs() -> None:
+def test_compare_opens_with_real_songs_in_figures_that_their_folds_can_carry() -> None:
     titles = [each.title for each in resultsets.offered()]
     assert titles[0].startswith("Real clips")
-    assert titles.index("Demo catalogue, folds that share no song") > 2
-    for name in ("compare", "samplers"):
-        assert opened(name).selectbox(key="results").value == "study/real-clips:artist"
+    app = opened("compare")
+    assert app.selectbox(key="results").value == "study/real-clips:artist"
+    headline = app.markdown[1].value
+    assert "the figures @10 % are chance here" in headline
+    table = app.table[0].value
+    assert list(table.columns)[-2:] == ["Pairwise accuracy", "AUC of the top 10 %"]
+    best = max(float(re.search(r"0\.\d+", cell)[0]) for cell in table["Pairwise accuracy"])
+    assert f"{best:.1%}" in headline
+    top = opened("compare", figures=compare.TOP).table[0].value
+    assert {"nDCG@10 %", "Paper: nDCG"} <= set(top.columns)
+    assert opened("compare", results=":song").table[0].value.columns[-1] == "Paper: ρ"
+
+
+def test_samplers_opens_with_scores_that_can_be_drawn() -> None:
+    assert opened("samplers").selectbox(key="results").value == ":song"

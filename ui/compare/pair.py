@@ -13,7 +13,7 @@ from hitcore.experiments import METRICS, Results
 from hitcore.experiments.claims import DECIDES, NO_GAIN
 from hitcore.experiments.figures import Figures
 from hitcore.experiments.verdicts import Comparison, Verdict, every_pair, judge, too_small
-from ui.compare.rows import TEST_NAMES, label, short_label, signed
+from ui.compare.rows import TEST_NAMES, cells, label, short_label, signed
 from ui.frame.theme import palette
 
 Pairs = dict[tuple[str, str, str], tuple[Comparison, float, float]]
@@ -51,13 +51,19 @@ def tested(results: Results) -> tuple[Figures, Pairs, tuple[Verdict, ...]]:
 
 
 def headline(results: Results) -> str:
-    """Which row has the best top 10 %, how sure that is, and how many claims stand, in Markdown."""
+    """Which row is best, how sure that is, and how many claims stand, in Markdown.
+
+    By the paper's nDCG@10 %; where a test fold has too few songs for it, by the order of all songs.
+    """
+    figures, _, verdicts = tested(results)
+    small = too_small(figures)
+    if small and "pairwise_accuracy" in figures.values:
+        return f"{_best_over_all(results)} {small}"
     means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
     order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
     if len(order) < 2:
         return ""
     first, second = order[:2]
-    figures, _, verdicts = tested(results)
     ahead = [row for row in order[1:] if against(results, first, row)["ndcg"].sign > 0]
     sure = (
         f"the first is ahead of {len(ahead)} of the {len(order) - 1} other rows beyond chance"
@@ -68,7 +74,31 @@ def headline(results: Results) -> str:
         f"**{label(first)} has the best top 10 % (nDCG {means[first]:.3f}), "
         f"{label(second)} comes second ({means[second]:.3f});** {sure}."
     )
-    return " ".join(part for part in (text, too_small(figures) or claims_words(verdicts)) if part)
+    return " ".join(part for part in (text, small or claims_words(verdicts)) if part)
+
+
+def _best_over_all(results: Results) -> str:
+    """Which row puts most pairs of all test songs in the right order, with its interval."""
+    found = {
+        row: cell
+        for (row, metric), cell in cells(results.metrics).items()
+        if metric == "pairwise_accuracy"
+    }
+    order = sorted(found, key=lambda row: -found[row].estimate)
+    if len(order) < 2:
+        return ""
+    first, second = order[:2]
+    best = found[first]
+    return (
+        f"**{label(first)} orders most pairs of test songs rightly ({best.estimate:.1%}, 95 % "
+        f"interval {best.low:.1%} to {best.high:.1%}; chance is half), {label(second)} comes "
+        f"second ({found[second].estimate:.1%}).** That is exploratory."
+    )
+
+
+def top_is_short(results: Results) -> bool:
+    """Whether the top 10 % of a test fold has too few songs for figures of it."""
+    return bool(too_small(tested(results)[0]))
 
 
 def claims_words(verdicts: tuple[Verdict, ...]) -> str:

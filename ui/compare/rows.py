@@ -17,35 +17,57 @@ METRIC_NAMES = {
     "kendall": "Kendall's τ@10 %",
     "spearman": "Spearman's ρ@10 %",
 }
+ALL_SONGS_NAMES = {"pairwise_accuracy": "Pairwise accuracy", "auc": "AUC of the top 10 %"}
 TEST_NAMES = METRIC_NAMES | {"auc": "AUC of the top 10 %", "pairwise_accuracy": "Pairwise accuracy"}
 """What two rows are compared in: also over all test songs, which is steadier than a short top."""
+TOP, ALL_SONGS = "The top 10 %, as the paper", "All test songs"
+FIGURES = {TOP: tuple(METRIC_NAMES), ALL_SONGS: tuple(ALL_SONGS_NAMES)}
+"""Metrics that stand in one table."""
 METRIC_SIGNS = {"ndcg": "nDCG", "kendall": "τ", "spearman": "ρ"}
 METRIC_WORDS = {
     "ndcg": "hit score gathered by the predicted top list (nDCG@10 %)",
     "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
     "spearman": "ranking agreement in the top 10 % (Spearman's ρ)",
+    "auc": "telling the top 10 % from the rest (AUC; 0.5 is chance)",
+    "pairwise_accuracy": "share of pairs of songs in the right order (0.5 is chance)",
 }
 SAMPLER_NAMES = {None: "none", "naive": "naive", "artist": "artist", "ab": "A/B"}
 FILTERS = ("All rows", "The paper's rows", "Baselines", "Audio only", "With tags", "Siamese")
 ORDER = "The paper's order"
 
 
-def table_caption(rows: list[str]) -> str:
+def figures_of(metrics: pd.DataFrame) -> list[str]:
+    """Which tables these results can fill."""
+    return [TOP, *([ALL_SONGS] if set(FIGURES[ALL_SONGS]) <= set(metrics) else [])]
+
+
+def names_of(figures: str) -> list[str]:
+    """How an address names the metrics of a table: as keys, and as people choose them."""
+    return [name for metric in FIGURES[figures] for name in (metric, TEST_NAMES[metric])]
+
+
+def table_caption(rows: list[str], figures: str) -> str:
     """How the table of these rows is read."""
     ours = (
         "Mean over the folds ± half of its 95 % interval; the best two of what is shown are bold."
     )
+    if figures == ALL_SONGS:
+        return (
+            f"{ours} Pairwise accuracy: the share of all pairs of test songs that are in the right "
+            "order. AUC: how often a song of the top 10 % stands above one of the rest. Chance is "
+            "0.5 in both; they are exploratory, beside the three figures of the paper."
+        )
     paper = (
         " The columns on the right are the paper's figures on KKBOX's songs, which are other songs."
     )
     return ours + (paper if _in_the_paper(rows) else "")
 
 
-def folds_caption(rows: list[str]) -> str:
+def folds_caption(rows: list[str], metric: str) -> str:
     """How the folds of these rows are read."""
     ours = "Grey dots: folds. Coloured tick and line: mean and 95 % interval."
     paper = " Blue diamond: the paper's figure on its own songs."
-    return ours + (paper if _in_the_paper(rows) else "")
+    return ours + (paper if metric in METRICS and _in_the_paper(rows) else "")
 
 
 def _in_the_paper(rows: list[str]) -> bool:
@@ -77,7 +99,7 @@ def cells(metrics: pd.DataFrame) -> dict[tuple[str, str], Cell]:
     ratio = float((metrics["n"] / metrics["n_train"]).mean()) if known else 1 / 8
     for row in metrics["row"].unique():
         folds = metrics[metrics["row"] == row].groupby("fold")
-        for metric in METRICS:
+        for metric in (name for name in TEST_NAMES if name in metrics):
             values = folds[metric].mean().dropna().to_numpy(float)  # over the seeds of a fold
             if len(values) > 1:
                 interval = mean_interval(values, ratio)
@@ -98,17 +120,17 @@ def chosen_rows(
         "Siamese": lambda v: v.objective == "multi" or v.network == "fusion",
     }[which]
     rows = [row for row in results.rows if keep(VARIANTS[row])]
-    metric = next((m for m, name in METRIC_NAMES.items() if name == order), None)
+    metric = next((m for m, name in TEST_NAMES.items() if name == order), None)
     if metric is None:
         return rows
     return sorted(rows, key=lambda row: -_estimate(table, row, metric))
 
 
-def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
+def table1(rows: list[str], table: dict[tuple[str, str], Cell], figures: str = TOP) -> pd.DataFrame:
     """Table 1 for reading: ours with half of its interval, best two bold; the paper in columns."""
     best = {
         metric: sorted(rows, key=lambda row: -_estimate(table, row, metric))[:2]
-        for metric in METRICS
+        for metric in FIGURES[figures]
     }
     lines = []
     for row in rows:
@@ -119,15 +141,16 @@ def table1(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
             "Sampling": "A/B + artist" if v.fuses else SAMPLER_NAMES[v.sampler],
             "Feature": v.features,
         }
-        for metric in METRICS:
-            line[METRIC_NAMES[metric]] = _cell(table, row, metric, bold=row in best[metric])
+        for metric in FIGURES[figures]:
+            line[TEST_NAMES[metric]] = _cell(table, row, metric, bold=row in best[metric])
         for metric in METRICS:
             paper = getattr(v.paper, metric, None)
             line[f"Paper: {METRIC_SIGNS[metric]}"] = "" if paper is None else signed(paper, 3)
         lines.append(line)
     shown = pd.DataFrame(lines)
     papers = [f"Paper: {sign}" for sign in METRIC_SIGNS.values()]
-    return shown if _in_the_paper(rows) else shown.drop(columns=papers, errors="ignore")
+    keep = figures == TOP and _in_the_paper(rows)
+    return shown if keep else shown.drop(columns=papers, errors="ignore")
 
 
 def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame:
@@ -140,6 +163,10 @@ def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame
             cell = table.get((row, metric), Cell(np.nan, np.nan, np.nan))
             line |= {metric: cell.estimate, f"{metric}_low": cell.low, f"{metric}_high": cell.high}
             line[f"{metric}_paper"] = getattr(v.paper, metric) if v.paper else np.nan
+        for metric in ALL_SONGS_NAMES:
+            if cell := table.get((row, metric)):
+                line |= {metric: cell.estimate}
+                line |= {f"{metric}_low": cell.low, f"{metric}_high": cell.high}
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -154,7 +181,7 @@ def fold_dots(
     means = pd.DataFrame(
         [
             {"name": label(row), "mean": c.estimate, "low": c.low, "high": c.high,
-             "paper": getattr(VARIANTS[row].paper, metric) if VARIANTS[row].paper else None}
+             "paper": getattr(VARIANTS[row].paper, metric, None)}
             for row in rows if (c := table.get((row, metric)))
         ]
     )  # fmt: skip

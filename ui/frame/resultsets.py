@@ -133,10 +133,14 @@ def choose() -> ResultSet | None:
 
 
 def choose_catalogue() -> ResultSet:
-    """The same on a page that needs songs alone: the demo catalogue is there without results."""
-    found = offered()
-    demo = [] if any(each.workspace is None for each in found) else [ResultSet(None, "song")]
-    chosen = _choose([*found, *demo])
+    """The same on a page that draws songs by their hit scores, where the demo's come first.
+
+    Of the studies of real songs the ranks alone ship. The demo is there without results, too.
+    """
+    found = sorted(offered(), key=lambda each: each.workspace is not None)
+    if not found or found[0].workspace is not None:
+        found.insert(0, ResultSet(None, "song"))
+    chosen = _choose(found)
     assert chosen is not None, "the demo catalogue is always among them"
     return chosen
 
