@@ -20,6 +20,8 @@ with page.error_boundary():
         st.stop()
     results = chosen.load()
     strip.caption(page.plain(" · ".join(chosen.strip())))
+    if chosen.is_study:
+        st.caption(page.plain(str(chosen.about()["about"])))
     st.markdown(pair.headline(results))
     cells = compare.cells(results.metrics)
     shown = figures.choose(results, chosen.key)

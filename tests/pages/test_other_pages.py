@@ -370,7 +370,8 @@ def test_compare_opens_with_real_songs_in_figures_that_their_folds_can_carry() -
     table = app.table[0].value
     assert list(table.columns)[-2:] == ["Pairwise accuracy", "AUC of the top 10 %"]
     best = max(float(re.search(r"0\.\d+", cell)[0]) for cell in table["Pairwise accuracy"])
-    assert f"{best:.1%}" in headline
+    assert f"({100 * best:.1f} %, " in headline
+    assert "so of the artist and not of the song" in words_of(app)
     top = opened("compare", figures=compare.TOP).table[0].value
     assert {"nDCG@10 %", "Paper: nDCG"} <= set(top.columns)
     assert opened("compare", results=":song").table[0].value.columns[-1] == "Paper: ρ"

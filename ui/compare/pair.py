@@ -90,9 +90,10 @@ def _best_over_all(results: Results) -> str:
     first, second = order[:2]
     best = found[first]
     return (
-        f"**{label(first)} orders most pairs of test songs rightly ({best.estimate:.1%}, 95 % "
-        f"interval {best.low:.1%} to {best.high:.1%}; chance is half), {label(second)} comes "
-        f"second ({found[second].estimate:.1%}).** That is exploratory."
+        f"**{label(first)} orders most pairs of test songs rightly "
+        f"({100 * best.estimate:.1f} %, 95 % interval {100 * best.low:.1f} to "
+        f"{100 * best.high:.1f} %; chance is 50 %), {label(second)} comes second "
+        f"({100 * found[second].estimate:.1f} %).** That is exploratory."
     )
 
 

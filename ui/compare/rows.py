@@ -293,12 +293,12 @@ def signed(value: float, digits: int) -> str:
 
 def _network(v: Variant) -> str:
     if v.network == "fusion" or v.objective == "multi":
-        return "Siamese CNN"
+        return "Siamese DNN" if v.attributes else "Siamese CNN"
     names = {
         "cnn": "Simple CNN",
         "inception": "Inception CNN",
         "linear": "Linear",
-        "tags": "Tag DNN",
+        "tags": "DNN" if v.attributes else "Tag DNN",
     }
     if v.ranks_lists:
         return v.title.removesuffix(", HL-30")
