@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import ParameterError
 from ui.server import jobs
 from ui.server.jobs import Job
+from ui.server.quotas import QuotaError
 
 JOB = Job("table1", ("c",), folds=3, epochs=1, grid="one")
 
@@ -21,6 +23,7 @@ JOB = Job("table1", ("c",), folds=3, epochs=1, grid="one")
 def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A workspace whose jobs sleep, in a process that has a child of its own."""
     monkeypatch.setattr(Job, "command", lambda self, workspace: ["sh", "-c", "sleep 600; true"])
+    monkeypatch.setenv("HITCORE_WORKSPACES", str(tmp_path))
     yield Workspace.create(tmp_path / "w")
     for child in jobs._CHILDREN:
         child.kill()
@@ -47,6 +50,34 @@ def test_at_work_at_once_and_until_it_ends_however_it_ends(sleeping: Workspace) 
     while jobs.is_running(sleeping, JOB.name):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_no_more_are_at_work_than_the_server_takes(
+    sleeping: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HITCORE_QUOTA_EXPERIMENTS", "2")
+    other = Workspace.create(tmp_path / "other")
+    jobs.start(sleeping, JOB)
+    jobs.start(other, JOB)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "workspace.json").write_text("{")
+    third = replace(JOB, name="third")
+    with pytest.raises(QuotaError, match=r"^2 experiments are at work on this server") as refused:
+        jobs.start(other, third)
+    assert "\n" not in str(refused.value)
+    assert [job.name for job in jobs.jobs(other)] == [JOB.name], "nothing of it is left"
+    with pytest.raises(ParameterError, match="at work already"):
+        jobs.start(other, JOB)
+    jobs.cancel(sleeping, JOB.name)
+    deadline = time.monotonic() + 60
+    while jobs.is_running(sleeping, JOB.name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    jobs.start(other, third)
+    assert jobs.n_at_work() == 2
+    monkeypatch.setenv("HITCORE_QUOTA_EXPERIMENTS", "none")
+    with pytest.raises(ParameterError, match="HITCORE_QUOTA_EXPERIMENTS is 'none'"):
+        jobs.start(sleeping, JOB)
 
 
 def test_the_last_words_leave_out_pythons_own_of_ended_workers(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ui.experiments.results import duration
 from ui.frame import charts, page, resultsets
 from ui.server import jobs, workspaces
 from ui.server.jobs import Job
+from ui.server.quotas import experiments_at_once
 
 SECONDS_PER_SONG = 1.0
 """Features of one song on one core, roughly: both highlights and their tags."""
@@ -131,6 +132,8 @@ def new_experiment(workspace: Workspace) -> None:
         )
         if small := too_small_before(n_songs, int(folds)):
             st.warning(small, icon=":material/straighten:")
+        if n := jobs.n_at_work():
+            st.caption(f"At work on this server: {n} of {experiments_at_once()} experiments.")
         if st.button("Start", icon=":material/play_arrow:", key="start"):
             with page.error_boundary():
                 jobs.start(workspace, Job(name, tuple(rows), int(folds), int(epochs), grid))

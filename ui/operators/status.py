@@ -14,7 +14,7 @@ from hitcore.audio import walls
 from hitcore.audio.isolation import Walls
 from hitcore.weights import cache_folder
 from ui.analyse import reports, songs
-from ui.server import jobs, log, workspaces
+from ui.server import jobs, log
 from ui.server.queue import machine_turns
 
 PACKAGES = ("hitcore", "streamlit", "torch", "numpy", "librosa", "soundfile", "av", "duckdb")
@@ -122,11 +122,9 @@ def _n_sessions() -> int:
 
 def _line() -> Line:
     turns, background = machine_turns(), reports.background()
-    places = [workspaces.opened(name) for name in workspaces.names()]
-    at_work = [jobs.is_running(place, job.name) for place in places for job in jobs.jobs(place)]
     return Line(
         turns.n_places, turns.n_busy, turns.n_waiting, background.n_waiting(),
-        background.n_owners(), sum(at_work),
+        background.n_owners(), jobs.n_at_work(),
     )  # fmt: skip
 
 

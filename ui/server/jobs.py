@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import IO
 
 from hitcore.catalogue.workspace import Workspace
-from hitcore.errors import ParameterError
+from hitcore.errors import HitcoreError, ParameterError
 from hitcore.experiments import Ledger
 from hitcore.files import write_atomic
+from ui.server import workspaces
+from ui.server.quotas import QuotaError, experiments_at_once
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 FOLDER = ".jobs"
 TRACKERS_SECOND = "  warnings.warn("
 _LOOKING = threading.Lock()
 """Looking whether a job's lock is free takes it for a moment."""
+_STARTING = threading.Lock()
+"""Between counting what is at work and starting one more."""
 _CHILDREN: list["subprocess.Popen[bytes]"] = []
 """Those that this server has started, until they have ended and somebody has looked."""
 
@@ -72,7 +76,29 @@ def start(workspace: Workspace, job: Job) -> None:
 
     Raises:
         ParameterError: it is at work already.
+        QuotaError: as many as this server takes are at work.
     """
+    with _STARTING:
+        if not is_running(workspace, job.name) and (n := n_at_work()) >= experiments_at_once():
+            verb = "is" if n == 1 else "are"
+            raise QuotaError(
+                f"{n} experiment{'s' * (n != 1)} {verb} at work on this server, as many as it "
+                f"takes at a time: start {job.name!r} when one has ended"
+            )
+        _start(workspace, job)
+
+
+def n_at_work() -> int:
+    """How many jobs are at work on this server, in any workspace."""
+    n = 0
+    for name in workspaces.names():
+        with contextlib.suppress(HitcoreError):  # a damaged one, which Experiments speaks of
+            place = workspaces.opened(name)
+            n += sum(is_running(place, job.name) for job in jobs(place))
+    return n
+
+
+def _start(workspace: Workspace, job: Job) -> None:
     log_file = _file(workspace, job.name, "log").with_suffix(".log")
     with _LOOKING, open(_lock(workspace, job.name), "ab") as lock, open(log_file, "ab") as log:
         if not _taken(lock):

@@ -1,5 +1,7 @@
 """What one person may take of this server: songs, megabytes, places in the line, seconds of work.
 
+Experiments belong to everybody, so their number is limited for all together.
+
 The operator sets each by an environment variable; pages show how much is taken before a limit is
 met. Where one is met it is said in a line, what is there stays, and nobody else notices.
 """
@@ -160,6 +162,15 @@ def quota() -> Quota:
         waiting=int(_number("HITCORE_QUOTA_WAITING", usual.waiting, whole=True)),
         work_s=_number("HITCORE_QUOTA_WORK_S", usual.work_s),
     )
+
+
+def experiments_at_once() -> int:
+    """How many experiments may be at work at a time, of everybody: HITCORE_QUOTA_EXPERIMENTS.
+
+    Raises:
+        ParameterError: the variable holds no positive whole number.
+    """
+    return int(_number("HITCORE_QUOTA_EXPERIMENTS", 2, whole=True))
 
 
 def _number(name: str, usual: float, *, whole: bool = False) -> float:
