@@ -57,7 +57,7 @@ app.command("doctor")(doctor.doctor)
 @app.command("app")
 def serve(port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501) -> None:
     """Serve the analyst web app on this machine."""
-    import subprocess
+    import os
     from importlib.util import find_spec
 
     from hitcore.files import APP
@@ -67,8 +67,10 @@ def serve(port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501) 
             "the app's packages are not installed: run pip install 'hitcore[app]', or `make app` "
             "in a clone of the project"
         )
+    os.chdir(APP)
+    # In place of this process: whoever ends it ends the server, and nothing of it stays behind.
     command = [sys.executable, "-m", "ui.server.serve", f"--server.port={port}"]
-    raise SystemExit(subprocess.call(command, cwd=APP))
+    os.execv(sys.executable, command)
 
 
 # --- analyse -------------------------------------------------------------------------------------

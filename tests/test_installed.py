@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -81,6 +82,9 @@ def test_the_command_analyses_and_serves(python: Path, tmp_path: Path) -> None:
             assert b"<title>" in _answers(f"http://127.0.0.1:{port}/compare")
         finally:
             server.terminate()
+        server.wait(timeout=60)
+        with pytest.raises(OSError, match="refused"):  # whoever ends the command ends the server
+            socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 def _answers(address: str) -> bytes:
