@@ -1,6 +1,6 @@
 """Everything that `docs/reliability.md` promises, tried for real, and one table of what survived.
 
-    python benchmarks/trust.py            all of it, about half an hour on two idle cores
+    python benchmarks/trust.py            all of it, some forty minutes on two cores
     python benchmarks/trust.py --quick    a tenth of it
     python benchmarks/trust.py --only kills --only crowd
 
@@ -84,12 +84,13 @@ def kills(share: float) -> Iterator[Line]:
     """kill -9 at random moments in every kind of writing."""
     rows, _ = script("kills.py", "--count", str(max(2, round(50 * share))))
     for row in rows:
+        remark = f"whole {row['whole_s']} s, resumed in {row['resumed_s']} s on average"
         yield Line(
             f"kill -9: {row['work']}",
             row["kills"],
             row["survived"],
             row["seconds"],
-            f"whole {row['whole_s']} s, resumed in {row['resumed_s']} s on average",
+            "; ".join([remark, *row["failures"]]),
         )
 
 
