@@ -13,7 +13,8 @@ from hitcore import weights
 from hitcore.analysis import song as analysis
 from hitcore.audio import Waveform, encode
 from hitcore.taggers import Taggram
-from ui.analyse import reports, songs, tagpairs
+from tests.analysis.test_takeaway import score
+from ui.analyse import reports, songs, tagpairs, view
 from ui.analyse.tagpairs import TagPairs
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "analyse.py"
@@ -294,3 +295,25 @@ def test_names_with_quotation_marks_are_shown_as_they_are(digest: str) -> None:
     app = opened(digest)
     assert app.header[0].value.replace("\\", "") == 'The "best" & <last>'
     assert "&quot;" not in app.header[0].value
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "The m ensemble: percentile 78 (61–90)"),
+        ({"demo": True}, "The m ensemble (demo): percentile 78 (61–90)"),
+        (
+            {"percentile": None, "in_domain": False},
+            "The m ensemble: unlike the songs it knows",
+        ),
+        (
+            {"percentile": None, "in_domain": None, "share": 3.1e-6},
+            "The m ensemble: 3.1 ppm",
+        ),
+        ({"percentile": None, "in_domain": None}, "The m ensemble: score 0.510"),
+    ],
+)
+def test_models_below_the_first_say_in_a_line_what_they_say(
+    changes: dict[str, object], line: str
+) -> None:
+    assert view.one_line(score("m", **changes)) == line

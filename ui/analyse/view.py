@@ -148,12 +148,12 @@ def _score(score: ModelScore) -> None:
 def one_line(score: ModelScore) -> str:
     """A model and what it says, for those that stand below the first."""
     place = place_of(score)
+    name = f"{score.title} (demo)" if score.demo else score.title
     if place.percentile is not None:
-        return f"{score.title}: percentile {place.words()}"
+        return f"{name}: percentile {place.words()}"
     if place.in_domain is False:
-        return f"{score.title}: {place.words()}"
-    said = f"score {score.score:.3f}" if score.share is None else ppm(score.share)
-    return f"{score.title}: {said}"
+        return f"{name}: {place.words()}"
+    return f"{name}: {f'score {score.score:.3f}' if score.share is None else ppm(score.share)}"
 
 
 def place_words(score: ModelScore) -> str:
