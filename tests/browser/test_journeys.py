@@ -134,6 +134,14 @@ def test_an_experiment_is_started_cancelled_and_resumed(page: Any) -> None:
     page.get_by_role("button", name="Resume").wait_for()
 
 
+def test_what_came_with_the_app_opens_on_compare_as_it_stood_on_experiments(page: Any) -> None:
+    page.goto("/experiments")
+    page.get_by_role("link", name="Open in Compare").last.click()
+    page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    page.get_by_text("demo catalogue (synthetic songs)").wait_for()
+    assert "(a)" in page.get_by_test_id("stTable").first.inner_text()
+
+
 def test_compare_is_sorted_filtered_and_exported(page: Any) -> None:
     page.goto("/compare?results=:song")
     page.get_by_test_id("stTable").first.wait_for()

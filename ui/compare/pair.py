@@ -58,7 +58,7 @@ def headline(results: Results) -> str:
     figures, _, verdicts = tested(results)
     small = too_small(figures)
     if small and "pairwise_accuracy" in figures.values:
-        return f"{_best_over_all(results)} {small}"
+        return " ".join(part for part in (_best_over_all(results), small) if part)
     means = {row: results.folds_of(row)["ndcg"].mean() for row in results.rows}
     order = sorted((row for row in means if means[row] == means[row]), key=lambda r: -means[r])
     if len(order) < 2:

@@ -29,7 +29,7 @@ METRIC_WORDS = {
     "kendall": "ranking agreement in the top 10 % (Kendall's τ)",
     "spearman": "ranking agreement in the top 10 % (Spearman's ρ)",
     "auc": "telling the top 10 % from the rest (AUC; 0.5 is chance)",
-    "pairwise_accuracy": "share of pairs of songs in the right order (0.5 is chance)",
+    "pairwise_accuracy": "the share of pairs of songs in the right order (0.5 is chance)",
 }
 SAMPLER_NAMES = {None: "none", "naive": "naive", "artist": "artist", "ab": "A/B"}
 FILTERS = ("All rows", "The paper's rows", "Baselines", "Audio only", "With tags", "Siamese")

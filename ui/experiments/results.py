@@ -6,6 +6,7 @@ import streamlit as st
 from hitcore.experiments import VARIANTS, Results
 from ui.frame import charts, loaders, page
 from ui.frame import learningcurves as learning
+from ui.frame.resultsets import ResultSet
 
 CHOSEN = {"margin": "m", "rank_weight": "w", "tag_weight": "μ", "fusion_weight": "fusion weight"}
 
@@ -24,7 +25,7 @@ def shipped() -> None:
         ":material/check_circle: done :gray-badge[demo: synthetic songs] These runs came with the "
         "app; nothing was computed here."
     )
-    compare_link(link, None)
+    compare_link(link, ResultSet(None, kinds[0]).key)
     results = loaders.results(kinds[0])
     show(results, loaders.about(), key="demo")
     for kind in kinds[1:]:
@@ -34,14 +35,14 @@ def shipped() -> None:
             )
 
 
-def compare_link(place: object, key: str | None) -> None:
+def compare_link(place: object, key: str) -> None:
     """A link to Compare with these results; nothing where a page stands alone."""
     try:
         place.page_link(  # type: ignore[attr-defined]
             "pages/compare.py",
             label="Open in Compare",
             icon=":material/table_chart:",
-            query_params={"results": key} if key else None,
+            query_params={"results": key},
         )
     except (st.errors.StreamlitAPIException, KeyError):
         return
