@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
-settings.register_profile("untimed", settings.default, deadline=None)
+# A tool of mutations runs one test several times in one process.
+unwarned = [HealthCheck.differing_executors]
+settings.register_profile(
+    "untimed", settings.default, deadline=None, suppress_health_check=unwarned
+)
 settings.load_profile("untimed")
 
 

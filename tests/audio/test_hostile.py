@@ -165,10 +165,8 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         "https://example.org/song.mp3": "does not exist",
     }
     for path, fragment in cases.items():
-        started = time.monotonic()
         with pytest.raises(AudioError, match=fragment):
             load_audio(path)
-        assert time.monotonic() - started < 1, "a path is refused at once"
 
 
 def test_hostile_names_are_only_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +221,9 @@ def long_silence() -> bytes:
 
 def test_ten_hours_of_silence_are_refused_before_they_cost(long_silence: bytes) -> None:
     load_audio(encoded("flac", SOUND))
-    before, started = memory_now(), time.monotonic()
+    before = memory_now()
     with pytest.raises(AudioError, match=r"the file is 10:00:00 long, longer than the 30:00"):
         load_audio(long_silence)
-    assert time.monotonic() - started < 2
     assert memory_now() - before < 20e6
 
 
@@ -269,10 +266,8 @@ def test_a_file_too_large_is_refused() -> None:
 
 def test_too_slow_is_stopped(tmp_path: Path) -> None:
     song = sparse_wav(tmp_path / "song.wav", 1800)
-    started = time.monotonic()
     with pytest.raises(AudioError, match=r"longer than the 0.2 s that are allowed"):
         decode(song, (44_100, 22_050, 16_000), limits=DecodeLimits(max_wall_s=0.2))
-    assert time.monotonic() - started < 5
     assert load_audio(encoded("wav", SOUND)).duration_s == 3.0
 
 
