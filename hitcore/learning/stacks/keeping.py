@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Keeper:
         """Write it from a copy made now; whether it is being written.
 
         Args:
-            checkpoint: The state; its tensors may change as soon as this returns.
+            checkpoint: The state; all of it may change as soon as this returns.
             wait: Whether it must be on disk when this returns. If not, and the one before is still
                 being written, it is passed over.
 
@@ -51,7 +52,8 @@ class Keeper:
         if any(value.is_cuda for value in copy.values()):
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
-        mine = Checkpoint(list(checkpoint.members), copy, checkpoint.state)
+        # The training goes on changing its lists while they are written down.
+        mine = Checkpoint(list(checkpoint.members), copy, deepcopy(checkpoint.state))
         self._writing = self._thread.submit(self._write, mine, ready)
         if wait:
             self._settle()
