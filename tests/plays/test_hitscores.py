@@ -195,6 +195,21 @@ class TestSemantics:
         scores = hit_scores(plays, songs_of(**dict.fromkeys(plays["song_id"])), "cumulative")
         assert scores["hit_score"].sum() == pytest.approx(1.0, abs=1e-12)
 
+    def test_one_play_in_all_is_the_whole_share(self) -> None:
+        assert scores_of(log_of(("a", 0, 1)), songs_of(a=0), "cumulative") == {"a": 1.0}
+
+    def test_of_a_log_of_shares_the_shares_of_a_day_are_those_said(self) -> None:
+        table = log_of(("a", 0, 1), ("a", 0, 1), ("b", 0, 1), ("b", 1, 1), ("c", 0, 1))
+        table = table.drop(columns="plays").assign(share=[0.25, 0.125, 0.5, 0.75, 0.0])
+        days = daily_shares(table)
+        assert days.song_id.tolist() == ["a", "b", "b"], "a day without a play is absent"
+        assert days.share.tolist() == [0.375, 0.5, 0.75]
+
+    def test_totals_have_no_shares_of_a_day(self) -> None:
+        totals = pd.DataFrame({"song_id": ["a", "b"], "plays": [1, 3]})
+        with pytest.raises(DataError, match="a daily share"):
+            daily_shares(totals)
+
     def test_totals_serve_cumulative_only(self) -> None:
         totals = pd.DataFrame({"song_id": ["a", "b"], "plays": [1, 3]})
         songs = songs_of(a=0, b=None, c=None)
