@@ -220,10 +220,17 @@ class Visit:
         return "\n".join(word for word in found if isinstance(word, str)).replace("\\", "")
 
     async def download(self, label: str) -> bytes:
-        """What the button of this name gives, once it is there."""
-        while not (url := self._urls().get(label)):
+        """What the button of this name gives, once it is there.
+
+        A page that is just being made anew takes the files of the one before away; the messages
+        that bring the new button are then on their way.
+        """
+        while True:
+            if url := self._urls().get(label):
+                done = await self.http.get(url)
+                if done.status_code != 404:
+                    break
             await self.receive()
-        done = await self.http.get(url)
         assert done.status_code == 200, done.text
         return done.content
 
