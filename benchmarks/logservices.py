@@ -38,6 +38,12 @@ from benchmarks.logexports import (
 
 TAKEOUT = "Takeout/YouTube and YouTube Music/"
 
+EXTENDED = {
+    "Spotify Extended/Streaming_History_Audio_2023_0.json": HISTORY,
+    "Spotify Extended/Streaming_History_Video_2023.json": VIDEOS,
+    "Spotify Extended/ReadMe.pdf": b"%PDF",
+}
+
 SERVICES = (
     Case("ListenBrainz: the export's zip", archive(LB), LB_PLAYS, format="listenbrainz"),
     Case("ListenBrainz: the same as a folder", tree(LB), LB_PLAYS, format="listenbrainz"),
@@ -49,25 +55,13 @@ SERVICES = (
     ),
     Case(
         "Spotify extended: zip with videos beside",
-        archive(
-            {
-                "Spotify Extended/Streaming_History_Audio_2023_0.json": HISTORY,
-                "Spotify Extended/Streaming_History_Video_2023.json": VIDEOS,
-                "Spotify Extended/ReadMe.pdf": b"%PDF",
-            }
-        ),
+        archive(EXTENDED),
         SPOTIFY,
         format="spotify_history",
     ),
     Case(
         "Spotify extended: the same as a folder",
-        tree(
-            {
-                "Spotify Extended/Streaming_History_Audio_2023_0.json": HISTORY,
-                "Spotify Extended/Streaming_History_Video_2023.json": VIDEOS,
-                "Spotify Extended/ReadMe.pdf": b"%PDF",
-            }
-        ),
+        tree(EXTENDED),
         SPOTIFY,
         format="spotify_history",
     ),

@@ -11,16 +11,22 @@ from hitcore.learning.stacks import keeping
 from hitcore.learning.stacks.keeping import Keeper
 
 
-def test_what_changes_while_it_is_written_is_not_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changed = threading.Event()
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is written until this is set."""
+    event = threading.Event()
 
     def late(folder: Path, fingerprint: str, checkpoint: Checkpoint) -> Path:
-        assert changed.wait(60)
+        assert event.wait(60)
         return write_checkpoint(folder, fingerprint, checkpoint)
 
     monkeypatch.setattr(keeping, "write_checkpoint", late)
+    return event
+
+
+def test_what_changes_while_it_is_written_is_not_in_it(
+    tmp_path: Path, go_on: threading.Event
+) -> None:
     members, weights = [0, 1], torch.ones(2)
     state = {"epoch": 1, "rate": [0.1, 0.1], "best_value": [[0.5], [0.6]], "history": [[1], [1]]}
     keeper = Keeper(tmp_path, "x")
@@ -32,7 +38,7 @@ def test_what_changes_while_it_is_written_is_not_in_it(
     state["rate"][0] *= 0.5
     state["best_value"][1][0] = 0.9
     state["history"][0].append(2)
-    changed.set()
+    go_on.set()
     keeper.close()
     (found,) = read_checkpoints(tmp_path, "x")
     assert found.members == [0, 1]
@@ -43,15 +49,8 @@ def test_what_changes_while_it_is_written_is_not_in_it(
 
 
 def test_one_that_is_still_being_written_is_not_overtaken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, go_on: threading.Event
 ) -> None:
-    go_on = threading.Event()
-
-    def late(folder: Path, fingerprint: str, checkpoint: Checkpoint) -> Path:
-        assert go_on.wait(60)
-        return write_checkpoint(folder, fingerprint, checkpoint)
-
-    monkeypatch.setattr(keeping, "write_checkpoint", late)
     keeper = Keeper(tmp_path, "x")
     first, second = (Checkpoint([0], {"a": torch.zeros(1)}, {"epoch": n}) for n in (1, 2))
     assert keeper.offer(first, wait=False)

@@ -30,6 +30,14 @@ def sleeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksp
         child.wait()
 
 
+def until_ended(workspace: Workspace) -> None:
+    """Wait until the job is no longer at work."""
+    deadline = time.monotonic() + 60
+    while jobs.is_running(workspace, JOB.name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_at_work_at_once_and_until_it_ends_however_it_ends(sleeping: Workspace) -> None:
     assert not jobs.is_running(sleeping, JOB.name)
     jobs.start(sleeping, JOB)
@@ -40,16 +48,11 @@ def test_at_work_at_once_and_until_it_ends_however_it_ends(sleeping: Workspace) 
     assert [job.name for job in jobs.jobs(sleeping)] == [JOB.name]
     pid = int(json.loads((sleeping.path / ".jobs/table1.process.json").read_text())["pid"])
     os.killpg(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while jobs.is_running(sleeping, JOB.name):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_ended(sleeping)
     jobs.start(sleeping, JOB)
     assert jobs.is_running(sleeping, JOB.name)
     jobs.cancel(sleeping, JOB.name)
-    while jobs.is_running(sleeping, JOB.name):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_ended(sleeping)
 
 
 def test_no_more_are_at_work_than_the_server_takes(
@@ -69,10 +72,7 @@ def test_no_more_are_at_work_than_the_server_takes(
     with pytest.raises(ParameterError, match="at work already"):
         jobs.start(other, JOB)
     jobs.cancel(sleeping, JOB.name)
-    deadline = time.monotonic() + 60
-    while jobs.is_running(sleeping, JOB.name):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_ended(sleeping)
     jobs.start(other, third)
     assert jobs.n_at_work() == 2
     monkeypatch.setenv("HITCORE_QUOTA_EXPERIMENTS", "none")
