@@ -13,8 +13,9 @@ from hitcore.catalogue.workspace import Workspace
 from hitcore.devices import torch_device
 from hitcore.engines import Outcome, map_songs, usable_cores
 from hitcore.errors import DataError
+from hitcore.featurestore.compute import tagger_of
 from hitcore.featurestore.recipe import FeatureConfig
-from hitcore.featurestore.shards import N_TRIES, ShardTask, build_shard, disk_error, tagger_of
+from hitcore.featurestore.shards import N_TRIES, ShardTask, build_shard, disk_error
 from hitcore.featurestore.sounds import ReadSong, check_root
 from hitcore.featurestore.store import FeatureStore
 from hitcore.files import remove_leftovers

@@ -24,33 +24,26 @@ import signal
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hitcore.audio import Waveform
 from hitcore.errors import DataError, HitcoreError, StoreError, WeightsError
-from hitcore.features import fit_frames, log_mel
+from hitcore.featurestore.compute import Arrays, features_of, tagger_of
 from hitcore.featurestore.recipe import FeatureConfig
-from hitcore.featurestore.sounds import ReadSong, Sound, sound_of
+from hitcore.featurestore.sounds import ReadSong, sound_of
 from hitcore.featurestore.store import digest_of, read_sidecar
 from hitcore.files import replacing, sha256_of, write_atomic
 from hitcore.remote import Mirror
-from hitcore.taggers import AnyTagger, Tagger, load_tagger
 
 N_TRIES = 2
 """A song that ends its worker this many times is given up."""
 
 PATIENCE = 1.25
 """A song that cannot be interrupted is ended, with its worker, at so many times its limit."""
-
-Arrays = dict[str, Any]
-"""The features of one song by name."""
 
 
 @dataclass(frozen=True)
@@ -178,57 +171,6 @@ def _try(
         why = Failure(name, f"unexpected {name}: {error}")
     notes.note_failure(song_id, why)
     return None
-
-
-def features_of(
-    sound: Sound, configs: Sequence[FeatureConfig], device: str = "cpu"
-) -> list[Arrays]:
-    """The features of one song for each configuration.
-
-    Args:
-        sound: The song.
-        configs: The stores that want it.
-        device: Where the mel and the networks are computed.
-
-    Shape:
-        mel (n_mels, n_frames) float16; tags (n_tags,) float32; clip (2,) seconds.
-    """
-    clips = [sound.clip(config, device) for config in configs]
-    tags = _tags([clip for clip, _, _ in clips], [config.tagger for config in configs], device)
-    found = []
-    for config, (clip, start_s, end_s), row in zip(configs, clips, tags, strict=True):
-        at_rate = clip.resample(config.mel_config.sample_rate)
-        mel = fit_frames(log_mel(at_rate.samples, config.mel_config, device), config.n_frames)
-        arrays: Arrays = {
-            "mel": mel.cpu().numpy().astype(np.float16),
-            "clip": np.array([start_s, end_s]),
-            "content_hash": np.array(sound.content_hash),
-        }
-        found.append(arrays if row is None else arrays | {"tags": row})
-    return found
-
-
-def _tags(
-    clips: Sequence[Waveform], taggers: Sequence[str | None], device: str
-) -> list[NDArray[np.float32] | None]:
-    """The mean tags of each clip; clips of one tagger go through it together, which is faster."""
-    rows: list[NDArray[np.float32] | None] = [None] * len(clips)
-    for name in set(taggers) - {None}:
-        places = [i for i, tagger in enumerate(taggers) if tagger == name]
-        tagger, mine = tagger_of(str(name), device), [clips[i] for i in places]
-        if isinstance(tagger, Tagger):
-            taggrams = tagger.tag_batch(mine)
-        else:
-            taggrams = [tagger.tag(clip) for clip in mine]
-        for i, taggram in zip(places, taggrams, strict=True):
-            rows[i] = taggram.mean().astype(np.float32)
-    return rows
-
-
-@lru_cache(maxsize=4)
-def tagger_of(name: str, device: str = "cpu") -> AnyTagger:
-    """A tagger, loaded once for each process."""
-    return load_tagger(name, device)
 
 
 class _OutlastedError(BaseException):

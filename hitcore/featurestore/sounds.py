@@ -16,7 +16,6 @@ from hitcore.demo import waveform_of
 from hitcore.errors import AudioError, DataError
 from hitcore.featurestore.recipe import FeatureConfig
 from hitcore.files import sha256_of
-from hitcore.highlights import find_highlight
 from hitcore.remote import patiently, store_of
 
 SAMPLE_RATE = 22_050
@@ -39,15 +38,6 @@ class Sound:
     """SHA-256 of the file, or of the samples where there is no file."""
     start_s: float = 0.0
     """Where in the song the waveform starts."""
-
-    def clip(self, config: FeatureConfig, device: str = "cpu") -> tuple[Waveform, float, float]:
-        """The clip that a store wants, its start and its end in seconds of the song."""
-        # The middle of a middle passage is the middle of the song.
-        highlight = find_highlight(
-            self.waveform, config.segment, length_s=config.length_s, device=device
-        )
-        clip = self.waveform.crop(highlight.start, highlight.end)
-        return clip, self.start_s + highlight.start, self.start_s + highlight.end
 
 
 def sound_of(

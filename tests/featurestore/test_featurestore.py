@@ -37,7 +37,7 @@ from hitcore.featurestore import (
 from hitcore.featurestore import (
     store as store_module,
 )
-from hitcore.featurestore.shards import features_of
+from hitcore.featurestore.compute import features_of
 from hitcore.featurestore.sounds import Sound, sound_of
 from hitcore.highlights import find_highlight
 from hitcore.taggers import load_tagger
