@@ -1,4 +1,4 @@
-"""Songs for builds under test: cheap ones, and some that hang, crash or fail."""
+"""Songs for builds under test: cheap ones, some that hang, crash or fail, and their catalogues."""
 
 import hashlib
 import os
@@ -7,12 +7,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hitcore.audio import Waveform
+from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import AudioError
+from hitcore.featurestore import FeatureConfig, FeatureStore
 
 SECONDS = 3
 SAMPLE_RATE = 22_050
+CONFIG = FeatureConfig(segment="middle", tagger=None)
 
 
 def read_noise(workspace: Path, source: str) -> Waveform:
@@ -43,3 +47,30 @@ def read_trouble(workspace: Path, source: str) -> Waveform:
     if source == "corrupt":
         raise AudioError("the file is no sound file")
     return read_noise(workspace, source)
+
+
+def catalogue(path: Path, sources: list[str]) -> Workspace:
+    workspace = Workspace.create(path)
+    ids = [f"s{i:03d}" for i in range(len(sources))]
+    pd.DataFrame({"song_id": ids, "source": sources}).to_parquet(workspace.songs)
+    return workspace
+
+
+def noise(path: Path, n_songs: int) -> Workspace:
+    return catalogue(path, [f"noise {i}" for i in range(n_songs)])
+
+
+def song_ids(workspace: Workspace) -> list[str]:
+    return pd.read_parquet(workspace.songs)["song_id"].tolist()
+
+
+def contents(workspace: Workspace, config: FeatureConfig = CONFIG) -> tuple[np.ndarray, list]:
+    """What a store holds of each song, wherever it stands."""
+    store = FeatureStore(workspace, config)
+    index = store.index().sort_values("song_id").drop(columns=["shard", "row"])
+    return store.load(song_ids(workspace)).mel, index.to_dict("records")
+
+
+def same(first: Workspace, second: Workspace) -> bool:
+    (mel, index), (other_mel, other_index) = contents(first), contents(second)
+    return bool(np.array_equal(mel, other_mel)) and index == other_index

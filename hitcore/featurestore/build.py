@@ -2,12 +2,14 @@
 
 import math
 import secrets
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
+import torch
 
 from hitcore.catalogue.workspace import Workspace
 from hitcore.devices import torch_device
@@ -15,6 +17,7 @@ from hitcore.engines import Outcome, map_songs, usable_cores
 from hitcore.errors import DataError
 from hitcore.featurestore.compute import tagger_of
 from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.serving import meeting_point
 from hitcore.featurestore.shards import N_TRIES, ShardTask, build_shard, disk_error
 from hitcore.featurestore.sounds import ReadSong, check_root
 from hitcore.featurestore.store import FeatureStore
@@ -32,8 +35,11 @@ TASKS_PER_WORKER = 4
 SONG_LIMIT_S = 120.0
 """A song that takes longer is given up."""
 
-GPU_SHARE = 0.125
+GPU_SHARE = 1 / 32
 """Share of a GPU that a task takes on a Ray cluster: decoding on a core is what it waits for."""
+
+SERVED = ("cuda",)
+"""Kinds of devices on which one process computes for all workers."""
 
 Songs = tuple[tuple[str, str], ...]
 """Songs as (song_id, source)."""
@@ -102,7 +108,8 @@ def build_features(
         engine: As in `hitcore.engines`.
         n_workers: Processes of the local engine.
         song_limit_s: A song that takes longer is named and given up, seconds.
-        device: Where the mel, the tagger and the attention are computed; all workers share it.
+        device: Where the mel, the tagger and the attention are computed; `cuda` for all GPUs of
+            this machine, each of which has one process that serves all workers.
         audio_root: Folder, or address of an object store that fsspec can read, below which the
             songs' sources lie; None: the workspace's `audio` folder.
         on_progress: Called after each shard.
@@ -143,10 +150,11 @@ def build_features(
                 song_limit_s=song_limit_s,
                 build=secrets.token_hex(8),
                 device=chosen,
+                served=chosen.partition(":")[0] in SERVED,
                 audio_root=_root(workspace, audio_root),
                 address=workspace.address,
             )
-            tasks = _tasks(common, todo, size)
+            tasks = _tasks(common, todo, size, _devices(chosen, engine))
             _run(tasks, n_total, engine, n_workers, on_progress, start)
             for store in stores:
                 store.refresh()
@@ -211,17 +219,34 @@ def _shard_size(n_songs: int, n_workers: int | None) -> int:
 
 
 def _tasks(
-    common: ShardTask, todo: dict[Songs, tuple[FeatureStore, ...]], size: int
+    common: ShardTask, todo: dict[Songs, tuple[FeatureStore, ...]], size: int, devices: list[str]
 ) -> list[ShardTask]:
-    """Shards of songs that are missing in the same stores, numbered on from `common`."""
+    """Shards of songs that are missing in the same stores, numbered on from `common`.
+
+    They go to one device after the other.
+    """
     tasks: list[ShardTask] = []
     for songs, stores in todo.items():
         configs = tuple(store.config for store in stores)
         for first in range(0, len(songs), size):
             part = songs[first : first + size]
             number = common.number + len(tasks)
-            tasks.append(replace(common, configs=configs, number=number, songs=part))
+            device = devices[len(tasks) % len(devices)]
+            task = replace(common, configs=configs, number=number, songs=part, device=device)
+            tasks.append(task)
     return tasks
+
+
+def _devices(device: str, engine: str) -> list[str]:
+    """The devices that a name stands for: `cuda` for each GPU here; Ray gives tasks their own.
+
+    Example:
+        >>> _devices("cuda:1", "local")
+        ['cuda:1']
+    """
+    if device != "cuda" or engine != "local":
+        return [device]
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
 
 
 def _next_number(stores: list[FeatureStore]) -> int:
@@ -241,26 +266,31 @@ def _run(
     n_done, failures, deaths = 0, Counter[str](), Counter[int]()
     limit = SHARD_SIZE * (tasks[0].song_limit_s + 60.0) if tasks else None
     n_gpus = GPU_SHARE if tasks and tasks[0].device.startswith("cuda") else 0.0
-    while tasks:
-        again: list[ShardTask] = []
-        outcomes = map_songs(
-            build_shard,
-            tasks,
-            engine,
-            n_workers=n_workers,
-            timeout_s=limit,
-            n_gpus_per_task=n_gpus,
-        )
-        for outcome in outcomes:
-            if outcome.ok and outcome.value is not None:
-                n_done += len(outcome.item.songs)
-                failures.update(outcome.value)
-            else:
-                again.append(_once_more(outcome, deaths))
-            if on_progress is not None:
-                elapsed = time.monotonic() - start
-                on_progress(Progress(n_done, n_total, elapsed, dict(failures)))
-        tasks = again
+    meeting_points = {meeting_point(task.device, task.build) for task in tasks if task.served}
+    try:
+        while tasks:
+            again: list[ShardTask] = []
+            outcomes = map_songs(
+                build_shard,
+                tasks,
+                engine,
+                n_workers=n_workers,
+                timeout_s=limit,
+                n_gpus_per_task=n_gpus,
+            )
+            for outcome in outcomes:
+                if outcome.ok and outcome.value is not None:
+                    n_done += len(outcome.item.songs)
+                    failures.update(outcome.value)
+                else:
+                    again.append(_once_more(outcome, deaths))
+                if on_progress is not None:
+                    elapsed = time.monotonic() - start
+                    on_progress(Progress(n_done, n_total, elapsed, dict(failures)))
+            tasks = again
+    finally:
+        for folder in meeting_points:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _once_more(outcome: Outcome[ShardTask, dict[str, int]], deaths: Counter[int]) -> ShardTask:

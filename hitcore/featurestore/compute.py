@@ -35,9 +35,9 @@ class Clip:
         """The clip at those rates."""
         for_tags = None
         if config.tagger is not None:
-            tagger = tagger_of(config.tagger)
-            own = not isinstance(tagger, Tagger)  # one's own take any rate
-            for_tags = waveform if own else waveform.resample(tagger.sample_rate)
+            tagger = tagger_of(config.tagger)  # one's own takes any rate
+            rate = tagger.sample_rate if isinstance(tagger, Tagger) else waveform.sample_rate
+            for_tags = waveform.resample(rate)
         return cls(config, waveform.resample(config.mel_config.sample_rate), for_tags)
 
 

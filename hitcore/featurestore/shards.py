@@ -31,9 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from hitcore.errors import DataError, HitcoreError, StoreError, WeightsError
-from hitcore.featurestore.compute import Arrays, features_of, tagger_of
+from hitcore.errors import DataError, EngineError, HitcoreError, StoreError, WeightsError
+from hitcore.featurestore.compute import Arrays, Computes, Device, features_of, tagger_of
 from hitcore.featurestore.recipe import FeatureConfig
+from hitcore.featurestore.serving import served
 from hitcore.featurestore.sounds import ReadSong, sound_of
 from hitcore.featurestore.store import digest_of, read_sidecar
 from hitcore.files import replacing, sha256_of, write_atomic
@@ -66,6 +67,8 @@ class ShardTask:
     """Which build this is of; what ended another one is no song's fault."""
     device: str = "cpu"
     """Where the mel and the networks are computed; decoding is always the processor's."""
+    served: bool = False
+    """Whether one process computes on the device for all workers, or each worker for itself."""
     audio_root: str | None = None
     """Folder or address below which files lie; None: the workspace's `audio`."""
     address: str | None = None
@@ -97,6 +100,7 @@ def build_shard(task: ShardTask) -> dict[str, int]:
 
     Raises:
         DataError: the disk is full or cannot be written.
+        EngineError: the device's process cannot be started, or ends again and again.
         StoreError: the address does not answer.
         WeightsError: the weights of a tagger or a highlight method are not installed.
     """
@@ -106,7 +110,10 @@ def build_shard(task: ShardTask) -> dict[str, int]:
         for config in task.configs:
             _parts_folder(task, config).mkdir(parents=True, exist_ok=True)
         notes = _Notes.of(task)
-        made = {song_id: _make(task, notes, song_id, source) for song_id, source in task.songs}
+        computes = served(task.device, task.build) if task.served else Device(task.device)
+        made = {
+            song_id: _make(task, notes, computes, song_id, source) for song_id, source in task.songs
+        }
         for i, config in enumerate(task.configs):
             arrays = {song: found[i] for song, found in made.items() if found is not None}
             _assemble(task, config, arrays, notes.failed)
@@ -129,12 +136,14 @@ def disk_error(error: OSError) -> DataError:
 # --- one song ------------------------------------------------------------------------------------
 
 
-def _make(task: ShardTask, notes: "_Notes", song_id: str, source: str) -> list[Arrays] | None:
+def _make(
+    task: ShardTask, notes: "_Notes", computes: Computes, song_id: str, source: str
+) -> list[Arrays] | None:
     """The features of one song for each store, found or made now; None where it fails."""
     paths = [_part(task, config, song_id, source) for config in task.configs]
     found = [_read_part(path) for path in paths]
     lacking = [c for c, arrays in zip(task.configs, found, strict=True) if arrays is None]
-    made = _try(task, notes, song_id, source, lacking) if lacking else []
+    made = _try(task, notes, computes, song_id, source, lacking) if lacking else []
     if made is None:
         return None
     missing = iter(made)
@@ -148,7 +157,12 @@ def _make(task: ShardTask, notes: "_Notes", song_id: str, source: str) -> list[A
 
 
 def _try(
-    task: ShardTask, notes: "_Notes", song_id: str, source: str, configs: list[FeatureConfig]
+    task: ShardTask,
+    notes: "_Notes",
+    computes: Computes,
+    song_id: str,
+    source: str,
+    configs: list[FeatureConfig],
 ) -> list[Arrays] | None:
     """The features of one song within its limit; None, and why in the notes, where it fails."""
     if not notes.may_try(song_id):
@@ -156,10 +170,10 @@ def _try(
     try:
         with _limit(task.song_limit_s):
             sound = sound_of(task.workspace, source, configs, task.read_song, task.audio_root)
-            features = features_of(sound, configs, task.device)
+            features = features_of(sound, configs, computes)
         notes.note_success(song_id)
         return features
-    except (WeightsError, StoreError):
+    except (WeightsError, StoreError, EngineError):
         raise  # no song's fault
     except _OutlastedError:
         why = Failure("timeout", f"gave up after its limit of {task.song_limit_s:g} s")

@@ -69,8 +69,8 @@ class MusicNN(nn.Module):
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embeddings of each patch; in evaluation a few patches at a time."""
-        if self.training:
+        """Logits and embeddings of each patch; in evaluation on a CPU a few patches at a time."""
+        if self.training or mel.is_cuda:
             return self._forward(mel)
         n_patches = min(_PATCHES_AT_ONCE, math.ceil(len(mel) / torch.get_num_threads()))
         parts = map_parts(self._forward, torch.split(mel, max(1, n_patches)))

@@ -18,7 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from slowsongs import read_noise, read_slowly, read_trouble
+from slowsongs import (
+    CONFIG,
+    catalogue,
+    noise,
+    read_noise,
+    read_slowly,
+    read_trouble,
+    same,
+    song_ids,
+)
 from sounds import encoded, music
 
 from hitcore.audio import load_audio
@@ -41,35 +50,6 @@ from hitcore.featurestore.compute import features_of
 from hitcore.featurestore.sounds import Sound, sound_of
 from hitcore.highlights import find_highlight
 from hitcore.taggers import load_tagger
-
-CONFIG = FeatureConfig(segment="middle", tagger=None)
-
-
-def catalogue(path: Path, sources: list[str]) -> Workspace:
-    workspace = Workspace.create(path)
-    ids = [f"s{i:03d}" for i in range(len(sources))]
-    pd.DataFrame({"song_id": ids, "source": sources}).to_parquet(workspace.songs)
-    return workspace
-
-
-def noise(path: Path, n_songs: int) -> Workspace:
-    return catalogue(path, [f"noise {i}" for i in range(n_songs)])
-
-
-def song_ids(workspace: Workspace) -> list[str]:
-    return pd.read_parquet(workspace.songs)["song_id"].tolist()
-
-
-def contents(workspace: Workspace, config: FeatureConfig = CONFIG) -> tuple[np.ndarray, list]:
-    """What a store holds of each song, wherever it stands."""
-    store = FeatureStore(workspace, config)
-    index = store.index().sort_values("song_id").drop(columns=["shard", "row"])
-    return store.load(song_ids(workspace)).mel, index.to_dict("records")
-
-
-def same(first: Workspace, second: Workspace) -> bool:
-    (mel, index), (other_mel, other_index) = contents(first), contents(second)
-    return bool(np.array_equal(mel, other_mel)) and index == other_index
 
 
 @pytest.fixture(scope="module")
