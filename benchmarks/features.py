@@ -1,6 +1,7 @@
 """Songs per second from sound file to features: decoding alone, ours, and the usual chain.
 
     python benchmarks/features.py [--quick] [--json] [--songs FOLDER] [--mp3] [--workers N]
+                                  [--device cuda]
 
 All in one run and on the same songs: Debian's wesnoth music where it is installed (Ogg Vorbis), the
 MP3s of the reference material where they are, else songs of the demo catalogue; `--mp3` turns them
@@ -13,8 +14,12 @@ computing the same numbers, and what it costs where it looks for the highlight b
 stands beside it. What counting an MP3's frames costs (`lengths.py`) is printed as well.
 Rates are those of the running work: starting processes is reported by itself. Processor time per
 song, of all processes, is what to compare on a machine that does other things too. Memory is the
-proportional share (PSS) of this process and all below it. On a GPU, clips that are in memory go
-through the front end and the tagger in batches, as multiples of real time.
+proportional share (PSS) of this process and all below it.
+
+*Served* is our whole path with one process that computes for all workers: on a GPU where there is
+one (`--device`), else on a CPU, where it gains nothing and shows what the way there and back costs.
+On a GPU, clips that are in memory go through the front end and the tagger in batches, too, as
+multiples of real time.
 """
 
 import argparse
@@ -38,8 +43,9 @@ from lengths import cost as frame_count
 from hitcore.audio import decode, load_audio
 from hitcore.catalogue.workspace import Workspace
 from hitcore.demo import write_songs
+from hitcore.devices import torch_device
 from hitcore.engines import map_songs, usable_cores
-from hitcore.featurestore import FeatureConfig, Progress, build_features
+from hitcore.featurestore import FeatureConfig, Progress, build, build_features
 
 WESNOTH = Path("/usr/share/games/wesnoth")
 SHARED = Path(os.environ.get("HITCORE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -152,7 +158,13 @@ def decoding(function: Callable[[str], float], paths: Sequence[Path], n_workers:
     return clock.figures() | {"peak_mb": memory.peak_mb}
 
 
-def ours(config: FeatureConfig, paths: Sequence[Path], n_workers: int, scratch: Path) -> dict:
+def ours(
+    config: FeatureConfig,
+    paths: Sequence[Path],
+    n_workers: int,
+    scratch: Path,
+    served_on: str | None = None,
+) -> dict:
     place = Workspace.create(Path(tempfile.mkdtemp(dir=scratch)) / "w")
     place.audio.mkdir()
     for path in set(paths):
@@ -165,8 +177,12 @@ def ours(config: FeatureConfig, paths: Sequence[Path], n_workers: int, scratch: 
     def note(progress: Progress) -> None:
         clock.note(progress.n_done)
 
+    build.SERVED = (str(served_on).partition(":")[0],)
+    device = served_on or "cpu"
     with PeakMemory() as memory:
-        report = build_features(place, [config], n_workers=n_workers, on_progress=note)
+        report = build_features(
+            place, [config], n_workers=n_workers, device=device, on_progress=note
+        )
     assert report.n_built == len(paths), report.failures
     return clock.figures() | {"peak_mb": memory.peak_mb}
 
@@ -292,7 +308,7 @@ def on_gpu(paths: Iterable[Path]) -> dict:
 # --- together ------------------------------------------------------------------------------------
 
 
-def measure(paths: list[Path], n_workers: int, quick: bool, scratch: Path) -> dict:
+def measure(paths: list[Path], n_workers: int, quick: bool, device: str, scratch: Path) -> dict:
     # Every figure is of the same songs, each of them equally often.
     paths = paths[::4] if quick else paths
     some = paths * max(1, 88 // len(paths))  # Fewer would end with one worker waiting.
@@ -306,6 +322,8 @@ def measure(paths: list[Path], n_workers: int, quick: bool, scratch: Path) -> di
         "decode_middle": decoding(decode_middle, many, n_workers),
         "middle": ours(MIDDLE, many, n_workers, scratch),
         "whole_path": ours(WHOLE, some, n_workers, scratch),
+        "served": ours(WHOLE, some, n_workers, scratch, served_on=device),
+        "served_on": device,
         "frame_count_ms": frame_count(),
     } | chains(paths)
     import torch
@@ -318,12 +336,13 @@ def measure(paths: list[Path], n_workers: int, quick: bool, scratch: Path) -> di
 def show(found: dict) -> None:
     print(f"{found['n_files']} files of {found['mean_duration_s']:.0f} s on average, ", end="")
     print(f"{found['n_workers']} workers, load {os.getloadavg()[0]:.1f}\n")
-    print(f"{'':40}{'songs/s':>9}{'processor s/song':>18}{'peak MB':>9}")
+    print(f"{'':40}{'songs/s':>9}{'x real time':>13}{'processor s/song':>18}{'peak MB':>9}")
     titles = {
         "decode_whole": "decode alone, the whole song",
         "decode_middle": "decode alone, the middle 30 s (seek)",
         "middle": "ours: middle, no tagger",
         "whole_path": "ours: highlight, mel, tagger",
+        "served": f"ours: the same, served on {found['served_on']}",
         "chain": "chain: load, mel, published tagger",
         "chain_highlight": "chain: with our highlight",
         "chain_our_tagger": "chain: load, mel, our tagger",
@@ -332,13 +351,17 @@ def show(found: dict) -> None:
     }
     for name, title in titles.items():
         part = found[name]
-        print(f"{title:40}{part['songs_per_s']:9.2f}", end="")
+        real_time = part["songs_per_s"] * found["mean_duration_s"]
+        print(f"{title:40}{part['songs_per_s']:9.2f}{real_time:13,.0f}", end="")
         print(f"{part['processor_s']:18.3f}{part['peak_mb']:9.0f}")
     middle, whole = found["middle"], found["whole_path"]
     ratios = {
         "middle / decoding its middle alone": (middle, found["decode_middle"]),
         "middle / decoding whole songs alone": (middle, found["decode_whole"]),
         "middle / the chain's load and mel": (middle, found["chain_middle"]),
+        "whole path / decoding whole songs alone": (whole, found["decode_whole"]),
+        "served / decoding whole songs alone": (found["served"], found["decode_whole"]),
+        "served / whole path": (found["served"], whole),
         "whole path / the chain": (whole, found["chain"]),
         "whole path / with our highlight": (whole, found["chain_highlight"]),
         "whole path / with our tagger": (whole, found["chain_our_tagger"]),
@@ -373,12 +396,14 @@ def main() -> None:
     parser.add_argument("--songs", help="folder of sound files to use instead")
     parser.add_argument("--mp3", action="store_true", help="turn the songs into MP3 first")
     parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--device", help="where one process serves; a GPU where there is one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         paths = songs_at_hand(options.songs, Path(scratch))
         if options.mp3:
             paths = as_mp3(paths, Path(scratch))
-        found = measure(paths, options.workers, options.quick, Path(scratch))
+        device = str(torch_device(options.device))
+        found = measure(paths, options.workers, options.quick, device, Path(scratch))
     if options.json:
         print(json.dumps(found, indent=2))
     else:

@@ -1,9 +1,9 @@
 """The feature store: log-mel spectrograms and tags of a catalogue's highlights, on disk.
 
 One folder for each configuration (front end, highlight method, tagger, and the version of each):
-`features/<fingerprint>/` holds shards of fixed size in half precision that memory-map, one small
-JSON beside each shard, and `index.parquet` over all. What is there is not computed again; a changed
-setting makes a new folder.
+`features/<fingerprint>/` holds shards of at most 64 songs, in half precision, that memory-map, one
+small JSON beside each shard, and `index.parquet` over all. What is there is not computed again; a
+changed setting makes a new folder.
 """
 
 from hitcore.featurestore.build import BuildReport, Progress, build_features

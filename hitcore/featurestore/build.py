@@ -24,13 +24,13 @@ from hitcore.featurestore.store import FeatureStore
 from hitcore.files import remove_leftovers
 
 SHARD_SIZE = 64
-"""Songs in a shard, and in a task, of a large catalogue."""
+"""Most songs in a shard, and in a task."""
 
 SMALLEST_SHARD = 8
-"""A small catalogue has smaller shards, so that every core has work, but none smaller than this."""
+"""Shards get smaller towards the end, so that every core has work, but none smaller than this."""
 
 TASKS_PER_WORKER = 4
-"""A catalogue is cut into at least so many tasks for each worker."""
+"""What is left is always enough for so many more tasks of a worker, down to the smallest."""
 
 SONG_LIMIT_S = 120.0
 """A song that takes longer is given up."""
@@ -140,7 +140,6 @@ def build_features(
                 store.write_index()
             todo = _lacking(stores, songs)
             n_total = sum(map(len, todo))
-            size = _shard_size(n_total, n_workers)
             common = ShardTask(
                 workspace.path,
                 configs=(),
@@ -154,7 +153,7 @@ def build_features(
                 audio_root=_root(workspace, audio_root),
                 address=workspace.address,
             )
-            tasks = _tasks(common, todo, size, _devices(chosen, engine))
+            tasks = _tasks(common, todo, n_workers, _devices(chosen, engine))
             _run(tasks, n_total, engine, n_workers, on_progress, start)
             for store in stores:
                 store.refresh()
@@ -207,33 +206,36 @@ def _lacking(stores: list[FeatureStore], songs: Songs) -> dict[Songs, tuple[Feat
     return {tuple(group): lack for lack, group in groups.items()}
 
 
-def _shard_size(n_songs: int, n_workers: int | None) -> int:
-    """Songs in each shard.
+def _shard_size(n_left: int, n_workers: int) -> int:
+    """Songs in the next shard, where so many are left.
 
     Example:
         >>> _shard_size(15_000, 2), _shard_size(200, 2), _shard_size(5, 2)
         (64, 25, 8)
     """
-    n_tasks = TASKS_PER_WORKER * (n_workers or usable_cores())
-    return min(SHARD_SIZE, max(SMALLEST_SHARD, math.ceil(n_songs / n_tasks)))
+    share = math.ceil(n_left / (TASKS_PER_WORKER * n_workers))
+    return min(SHARD_SIZE, max(SMALLEST_SHARD, share))
 
 
 def _tasks(
-    common: ShardTask, todo: dict[Songs, tuple[FeatureStore, ...]], size: int, devices: list[str]
+    common: ShardTask,
+    todo: dict[Songs, tuple[FeatureStore, ...]],
+    n_workers: int | None,
+    devices: list[str],
 ) -> list[ShardTask]:
     """Shards of songs that are missing in the same stores, numbered on from `common`.
 
     They go to one device after the other.
     """
     tasks: list[ShardTask] = []
+    n_left = sum(map(len, todo))
     for songs, stores in todo.items():
-        configs = tuple(store.config for store in stores)
-        for first in range(0, len(songs), size):
-            part = songs[first : first + size]
-            number = common.number + len(tasks)
-            device = devices[len(tasks) % len(devices)]
-            task = replace(common, configs=configs, number=number, songs=part, device=device)
-            tasks.append(task)
+        configs, first = tuple(store.config for store in stores), 0
+        while first < len(songs):
+            part = songs[first : first + _shard_size(n_left, n_workers or usable_cores())]
+            number, device = common.number + len(tasks), devices[len(tasks) % len(devices)]
+            tasks.append(replace(common, configs=configs, number=number, songs=part, device=device))
+            first, n_left = first + len(part), n_left - len(part)
     return tasks
 
 

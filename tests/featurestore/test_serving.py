@@ -355,9 +355,9 @@ def test_the_machines_gpus_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert build._devices("cuda", "local") == ["cuda:0", "cuda:1"]
     assert build._devices("cuda", "ray") == ["cuda"]
     common = shards.ShardTask(tmp_path, (), 5, ())
-    songs = tuple((f"s{i}", "") for i in range(6))
+    songs = tuple((f"s{i}", "") for i in range(24))
     store = FeatureStore(Workspace.create(tmp_path / "w"), CONFIG)
-    tasks = build._tasks(common, {songs: (store,)}, 2, ["cuda:0", "cuda:1"])
+    tasks = build._tasks(common, {songs: (store,)}, 16, ["cuda:0", "cuda:1"])
     assert [(task.number, task.device) for task in tasks] == [
         (5, "cuda:0"),
         (6, "cuda:1"),
