@@ -15,8 +15,9 @@ app: .venv/.app tagger
 	@$(BIN)/hitcore weights fetch kkbox-ret30 jynet --quiet --optional --timeout 10 &
 	$(BIN)/python -m ui.server.serve --server.port $(PORT)
 
+# All of them in two processes; those that ARGS names in one.
 test: .venv/.dev weights
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 # Everything that continuous integration asks for.
 check: lint docs test
