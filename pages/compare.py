@@ -63,6 +63,8 @@ with page.error_boundary():
     verdicts = pair.tested(results)[2]
     if verdicts:
         st.subheader("The paper's claims on these songs", anchor="claims")
+        if reason := pair.common_reason(verdicts):
+            st.markdown(reason)
         st.dataframe(pair.claims_table(verdicts), hide_index=True, key="claims")
         st.caption(pair.CLAIMS_CAPTION)
 

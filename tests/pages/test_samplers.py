@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,13 @@ def test_the_sentence_about_the_samplers_is_that_of_compare() -> None:
         assert f"“A/B sampling is better than naive” is {word}" in said
         claims = pair.claims_table(pair.tested(results)[2]).set_index("Claim")
         assert claims.loc["A/B sampling is better than naive", "Verdict"] == word
+        # One reason for all stands above the table, once.
+        verdicts, unjudged = pair.tested(results)[2], word == "not judged"
+        assert ("Trained with one seed" in pair.common_reason(verdicts)) == unjudged
+        assert "Why not judged" not in claims
+        mixed = (replace(verdicts[0], why="a reason"), *verdicts[1:])
+        assert pair.claims_table(mixed)["Why not judged"][0] == "a reason"
+        assert pair.common_reason(mixed) == ""
     small = Results(
         metrics.assign(k=5, run_id=metrics["run_id"] + "k"), pd.DataFrame(), pd.DataFrame()
     )

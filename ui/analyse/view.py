@@ -185,8 +185,10 @@ def _map(song: Brought, report: SongReport) -> None:
     above = "how much speaks for each moment"
     if others:
         above = "what each method hears, on its own scale from 0 to 1; the strong line chose"
-    words = f"Above: {above}. Middle: the waveform. The coloured band is the highlight."
-    if any(score.frame_scores is not None for score in report.scores):
+    scored = any(score.frame_scores is not None for score in report.scores)
+    words = f"Above: {above}. {'Middle' if scored else 'Below'}: the waveform. "
+    words += "The coloured band is the highlight."
+    if scored:
         words += " Below: which moments of the highlight raise the score."
     st.plotly_chart(
         songcharts.song_map(report, others),

@@ -112,7 +112,7 @@ def claims_words(verdicts: tuple[Verdict, ...]) -> str:
 
 
 def claims_table(verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
-    """The paper's claims with their verdicts."""
+    """The paper's claims with their verdicts; a reason of their own each, where they have one."""
     lines = []
     for verdict in verdicts:
         low, high = verdict.interval()
@@ -128,11 +128,17 @@ def claims_table(verdicts: tuple[Verdict, ...]) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(lines)
-    return (
-        table
-        if len(lines) and table["Why not judged"].any()
-        else table.drop(columns="Why not judged", errors="ignore")
-    )
+    reasons = {verdict.why for verdict in verdicts}
+    return table if len(reasons) > 1 else table.drop(columns="Why not judged", errors="ignore")
+
+
+def common_reason(verdicts: tuple[Verdict, ...]) -> str:
+    """Why no claim is judged, where that is the same for all; empty where any is."""
+    reasons = {verdict.why for verdict in verdicts}
+    if len(reasons) != 1 or "" in reasons:
+        return ""
+    reason = reasons.pop().removesuffix(".")
+    return f"**None is judged.** {reason[0].upper()}{reason[1:]}."
 
 
 CLAIMS_CAPTION = (
