@@ -15,6 +15,7 @@ from hitcore.catalogue.songs import Catalogue
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, HitcoreError
 from hitcore.experiments import Results, fold_kinds, load_results
+from hitcore.files import ASSETS
 from ui.frame import loaders
 from ui.server import workspaces
 
@@ -23,7 +24,7 @@ KIND_WORDS = {
     "artist": "folds that share no artist",
 }
 
-STUDIES = loaders.ASSETS / "results"
+STUDIES = ASSETS / "results"
 """Studies of real songs that ship with the app, a workspace each."""
 
 FIRST = "real-clips"

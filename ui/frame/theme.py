@@ -6,10 +6,15 @@ colour blindness; ordered values use one perceptual scale.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
+import altair as alt
 import streamlit as st
 
-ORDERED_SCALE = "cividis"
+Layers = alt.LayerChart | alt.FacetChart
+"""What a chart of several layers is, in altair's types."""
+
+ORDERED_SCALE: Final = "cividis"
 """Name of the perceptual scale for ordered values, in Vega's and Plotly's vocabulary alike."""
 
 
