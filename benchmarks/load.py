@@ -86,7 +86,7 @@ async def bring(address: str, numbers: list[int], stands: asyncio.Event) -> list
 def order_of_reports(cache: Path) -> list[int]:
     """The numbers of the songs, in the order in which their reports were kept."""
     numbers = {hashlib.sha256(song(n)).hexdigest(): n for n in range(1, 200)}
-    files = sorted(cache.rglob("*.report"), key=lambda path: path.stat().st_mtime_ns)
+    files = sorted(cache.rglob("[!.]*.report"), key=lambda path: path.stat().st_mtime_ns)
     return [numbers[path.stem] for path in files if path.stem in numbers]
 
 

@@ -79,7 +79,8 @@ def whole_uploads(cache: Path) -> bool:
 
 
 def n_reports(cache: Path) -> int:
-    return len(list(cache.rglob("uploads/*/*.report")))
+    """Finished ones: what is being written has a name with a point in front."""
+    return len(list(cache.rglob("uploads/*/[!.]*.report")))
 
 
 async def until(truth: Callable[[], bool], limit_s: float = 1500.0) -> None:

@@ -58,6 +58,8 @@ def make_workspace(folder: Path, *, shares_only: bool = False) -> Path:
             share=plays["plays"] / plays.groupby("date")["plays"].transform("sum")
         )
         shares[["song_id", "date", "share"]].to_parquet(workspace.daily_shares / "part-0.parquet")
+        # What a killed writer left.
+        (workspace.daily_shares / ".part-0.0123456789ab.part.parquet").write_bytes(b"half")
     else:
         plays.to_parquet(folder / "plays.parquet")
     return folder

@@ -48,7 +48,7 @@ def demo_study() -> Study | None:
 def study_of(workspace: Workspace, name: str) -> Study | None:
     """The songs of a workspace with its plays, or its daily shares; None where it has neither."""
     counts = workspace.path / "plays.parquet"
-    files = [counts] if counts.exists() else sorted(workspace.daily_shares.glob("*.parquet"))
+    files = [counts] if counts.exists() else sorted(workspace.daily_shares.glob("[!.]*.parquet"))
     if not files or not workspace.songs.exists():
         return None
     return Study(str(workspace.path), name, tuple(files), Catalogue.read(workspace.songs))
