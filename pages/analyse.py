@@ -19,7 +19,6 @@ with page.error_boundary():
     song, problem = songs.in_view()
     if problem is not None:
         st.warning(problem, icon=":material/lock:")
-    choice = choice_of(song) if song is not None else None
     ticked = table.show(song)
     if not songs.brought():
         page.empty_state(
@@ -28,7 +27,7 @@ with page.error_boundary():
         )
     if len(ticked) == 2:
         sidebyside.show(*ticked)
-    if song is not None and choice is not None and (report := reports.in_view(song, choice)):
+    if song is not None and (report := reports.in_view(song, choice := choice_of(song))):
         songs.note_opened(song, choice)
         st.divider()
         view.show(song, report, choice)

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from benchmarks.logexports import stream
 from hitcore.catalogue.songs import Catalogue, transform_target
 from hitcore.catalogue.workspace import Workspace
+from hitcore.plays.hitscores import ScoreReport
 from hitcore.plays.longtail import long_tail
 from hitcore.plays.tailfits import fit_log_normal, fit_power_law
 from ui.distribution import charts as distributioncharts
@@ -471,7 +472,6 @@ def test_titles_of_printed_panels_begin_at_their_axes() -> None:
 
 def test_missing_scores_are_said_in_view() -> None:
     def page() -> None:
-        from hitcore.plays.hitscores import ScoreReport
         from ui.distribution.choices import show_report
 
         fields = dict.fromkeys(ScoreReport.__dataclass_fields__, 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from hitcore.analysis.song import SongReport, analyse, default_models
 from hitcore.errors import HitcoreError
@@ -168,19 +169,19 @@ def in_turn(make: Callable[[OnStage], Value]) -> Value:
         HitcoreError: as `make` does.
     """
     bar = st.progress(0.0, text="Starting")
-
-    def say(words: str, done: float) -> None:
-        bar.progress(done, text=words)
-
     try:
         with machine_turns().wait(
             current_owner(),
-            lambda place: say(place_words(place), 0.0),
+            lambda place: _say(bar, 0.0, place_words(place)),
             patient=False,
         ):
-            return make(say)
+            return make(lambda stage, done: _say(bar, done, stage))
     finally:
         bar.empty()
+
+
+def _say(bar: DeltaGenerator, done: float, words: str) -> None:
+    bar.progress(done, text=words)
 
 
 def place_words(place: int) -> str:

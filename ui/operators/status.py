@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import streamlit as st
+from streamlit.runtime.stats import GaugeStat
 
 from hitcore.audio import walls
 from hitcore.audio.isolation.sandbox import Walls
@@ -117,7 +118,8 @@ def _n_sessions() -> int:
     if not st.runtime.exists():
         return 0
     found = st.runtime.get_instance().stats_mgr.get_stats(["active_sessions"])
-    return sum(getattr(stat, "value", 0) for stats in found.values() for stat in stats)
+    gauges = [stat for stats in found.values() for stat in stats if isinstance(stat, GaugeStat)]
+    return sum(gauge.value for gauge in gauges)
 
 
 def _line() -> Line:
