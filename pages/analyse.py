@@ -19,6 +19,7 @@ with page.error_boundary():
     song, problem = songs.in_view()
     if problem is not None:
         st.warning(problem, icon=":material/lock:")
+    choice = choice_of(song) if song is not None else None
     ticked = table.show(song)
     if not songs.brought():
         page.empty_state(
@@ -27,7 +28,8 @@ with page.error_boundary():
         )
     if len(ticked) == 2:
         sidebyside.show(*ticked)
-    if song is not None and (report := reports.in_view(song, choice := choice_of(song))):
+    report = None if song is None else reports.in_view(song, choice)
+    if report is not None:
         songs.note_opened(song, choice)
         st.divider()
         view.show(song, report, choice)

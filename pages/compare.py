@@ -37,9 +37,9 @@ with page.error_boundary():
         "Show", views, default=views[choices.start("view", views, views[0])], required=True,
         key="view",
     )  # fmt: skip
-    for key, value, offered in (("rows", which, filters), ("sort", order, sorts),
+    for key, value, first in (("rows", which, filters), ("sort", order, sorts),
                               ("view", view, views)):  # fmt: skip
-        choices.note(key, value, offered[0])
+        choices.note(key, value, first[0])
     rows = compare.chosen_rows(results, which, order, cells)
     if not rows:
         page.empty_state("No row of this kind has results yet.")
@@ -49,7 +49,7 @@ with page.error_boundary():
     else:
         metric = st.segmented_control(
             "Metric", metrics, default=metrics[choices.start("metric", metrics, metrics[0])],
-            required=True, key="metric", format_func=compare.TEST_NAMES.__getitem__,
+            required=True, key="metric", format_func=compare.TEST_NAMES.get,
         )  # fmt: skip
         choices.note("metric", metric, metrics[0])
         charts.figure(
@@ -73,9 +73,9 @@ with page.error_boundary():
     names, options = {row: compare.label(row) for row in results.rows}, results.rows
     last = options[min(len(options), 10) - 1]
     first = one.selectbox("First row", options, choices.start("first", options, last),
-                          format_func=names.__getitem__, key="first")  # fmt: skip
+                          format_func=names.get, key="first")  # fmt: skip
     second = other.selectbox("Second row", options, choices.start("second", options, options[0]),
-                             format_func=names.__getitem__, key="second")  # fmt: skip
+                             format_func=names.get, key="second")  # fmt: skip
     choices.note("first", first, last)
     choices.note("second", second, options[0])
     if first == second:

@@ -55,8 +55,8 @@ with page.error_boundary():
     st.subheader("The tail, for analysts", anchor="tail")
     song = songdays.chosen_song(view)
     log_normal, power_law = distribution.fits(view.scores)
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
+    columns = st.columns([3, 2], gap="medium")
+    with columns[0]:
         charts.figure(
             distribution.law_finding(log_normal, power_law),
             distributioncharts.tail_chart(view.songs, test, log_normal, power_law, song),
@@ -65,7 +65,7 @@ with page.error_boundary():
             key="tail",
             on_select="rerun",
         )
-    with right:
+    with columns[1]:
         charts.figure(
             distribution.top_finding(view),
             distributioncharts.lorenz_chart(view.figures, view.scores),

@@ -81,7 +81,7 @@ def _first_rows(found: pq.ParquetFile) -> pd.DataFrame:
 def _text_rows(file: Path) -> pd.DataFrame:
     lines: list[bytes] = []
     size = 0
-    with closing(texts(file, ReadLimits(), ANYTHING)) as found:
+    with closing(texts(file, ReadLimits(), ANYTHING)) as found:  # type: ignore[type-var]
         text = next(found)
         header = tabular.header_of(text)
         while len(lines) < N_ROWS and size < MAX_BYTES and (line := text.line()):

@@ -391,15 +391,18 @@ class TestPictures:
         assert table["y_end"].iloc[-1] == transform_target(scores).max()
 
     def test_days_are_filled_and_marked(self) -> None:
-        days = pd.date_range(START, periods=10, name="date")
+        fields = dict.fromkeys(ScoreReport.__dataclass_fields__, 0)
+        report = ScoreReport(
+            **{**fields, "first_day": START.date(), "last_day": START.date() + pd.Timedelta(days=9)}
+        )
         curve = pd.DataFrame({"date": [START + pd.Timedelta(days=3)], "share": [0.5]})
-        filled = songdays.every_day(curve, days)
+        filled = songdays.every_day(curve, report)
         assert filled["share"].tolist() == [0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0]
-        marks = songdays.day_marks(START, "window:2-4", days)
+        marks = songdays.day_marks(START, "window:2-4", report)
         assert marks["text"].tolist() == ["release", "window 2-4"]
         assert (marks["end"] - marks["date"]).dt.days.tolist() == [0, 2]
-        assert songdays.day_marks(START, "day:60", days)["text"].tolist() == ["release"]
-        assert songdays.day_marks(pd.NaT, "day:60", days).empty
+        assert songdays.day_marks(START, "day:60", report)["text"].tolist() == ["release"]
+        assert songdays.day_marks(pd.NaT, "day:60", report).empty
 
     def test_files_are_pictures(self) -> None:
         songs = songs_table(20).assign(hit_score=np.linspace(0.1, 0.01, 20))
@@ -472,6 +475,7 @@ def test_titles_of_printed_panels_begin_at_their_axes() -> None:
 
 def test_missing_scores_are_said_in_view() -> None:
     def page() -> None:
+        from hitcore.plays.hitscores import ScoreReport
         from ui.distribution.choices import show_report
 
         fields = dict.fromkeys(ScoreReport.__dataclass_fields__, 0)

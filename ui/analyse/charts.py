@@ -14,7 +14,7 @@ from hitcore.evaluation.percentiles import PercentileRank
 from hitcore.highlights import DEFAULT_METHOD, Evidence
 from hitcore.taggers import Taggram
 from ui.frame.page import clock
-from ui.frame.theme import ORDERED_SCALE, Layers, Palette, palette
+from ui.frame.theme import ORDERED_SCALE, Palette, palette
 
 N_TAGS = 12
 N_TICKS = 8
@@ -152,7 +152,7 @@ def tag_bars(tags: list[tuple[str, float]], n_tags: int = N_TAGS) -> alt.Chart:
     return (bars + labels).properties(height=22 * len(table) + 50)
 
 
-def percentile_strip(rank: PercentileRank) -> Layers:
+def percentile_strip(rank: PercentileRank) -> alt.LayerChart:
     """The percentile on a line from 0 to 100, with its interval."""
     colours = palette()
     table = pd.DataFrame(
@@ -185,7 +185,7 @@ def percentile_strip(rank: PercentileRank) -> Layers:
     return (rail + spread + middle).properties(height=80)
 
 
-def catalogue_place(hit_scores: np.ndarray, rank: PercentileRank) -> Layers:
+def catalogue_place(hit_scores: np.ndarray, rank: PercentileRank) -> alt.LayerChart:
     """The catalogue's long tail by rank, with the place of this song."""
     colours = palette()
     ordered = np.sort(hit_scores)[::-1]

@@ -124,7 +124,5 @@ def _loader(entries: list[Entry]) -> Callable[[], list[tuple[str, SongReport]]]:
     return load
 
 
-def _button(
-    label: str, data: str | bytes | Callable[[], str | bytes], file_name: str, mime: str, icon: str
-) -> None:
+def _button(label: str, data: object, file_name: str, mime: str, icon: str) -> None:
     st.download_button(label, data, file_name, mime, icon=icon, on_click="ignore")

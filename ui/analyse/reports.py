@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from hitcore.analysis.song import SongReport, analyse, default_models
 from hitcore.errors import HitcoreError
@@ -172,16 +171,12 @@ def in_turn(make: Callable[[OnStage], Value]) -> Value:
     try:
         with machine_turns().wait(
             current_owner(),
-            lambda place: _say(bar, 0.0, place_words(place)),
+            lambda place: bar.progress(0.0, text=place_words(place)),
             patient=False,
         ):
-            return make(lambda stage, done: _say(bar, done, stage))
+            return make(lambda stage, done: bar.progress(done, text=stage))
     finally:
         bar.empty()
-
-
-def _say(bar: DeltaGenerator, done: float, words: str) -> None:
-    bar.progress(done, text=words)
 
 
 def place_words(place: int) -> str:

@@ -6,7 +6,6 @@ every second, and the page itself once the song in view is ready.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
@@ -245,7 +244,7 @@ def _label(name: str) -> str:
     return name.replace(":material/", ": material/").replace(":", "\N{RATIO}")
 
 
-def _columns(digests: list[str]) -> dict[str, Any]:
+def _columns(digests: list[str]) -> dict[str, object]:
     config = st.column_config
     return {
         "Song": config.ButtonColumn(

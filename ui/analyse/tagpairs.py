@@ -1,7 +1,6 @@
 """Two taggers side by side: what both say of the same passage, and the picture of it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from hitcore.taggers import Taggram
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 N_ROWS = 12
 LINES = ("", " ")
@@ -97,7 +96,7 @@ def _strongest(
 # --- the picture ---------------------------------------------------------------------------------
 
 
-def paired_dots(pairs: TagPairs) -> Layers:
+def paired_dots(pairs: TagPairs) -> alt.LayerChart:
     """One row per shared tag: a filled dot for the first tagger, an open one for the second.
 
     Both are named above the first row, with a thin line to their dots. The scale ends at 1, or at a
@@ -118,7 +117,7 @@ def paired_dots(pairs: TagPairs) -> Layers:
         scale=alt.Scale(domain=[0, top]),
         axis=alt.Axis(values=[0, top / 2, top], format="~", grid=False),
     )
-    tips: list[str | alt.Tooltip] = [
+    tips = [
         "tag",
         alt.Tooltip("one:Q", format=".3f", title=pairs.first),
         alt.Tooltip("two:Q", format=".3f", title=pairs.second),
@@ -135,7 +134,7 @@ def paired_dots(pairs: TagPairs) -> Layers:
     return alt.layer(*layers).properties(height=22 * len(order) + 50)
 
 
-def _names(pairs: TagPairs, top: float = 1.0) -> list[dict[str, Any]]:
+def _names(pairs: TagPairs, top: float = 1.0) -> list[dict[str, object]]:
     """Where the two names stand above the first row's dots, so that nothing crosses a word.
 
     They take a line each. Names read to the right where there is room; the lower line is for the
@@ -154,7 +153,7 @@ def _names(pairs: TagPairs, top: float = 1.0) -> list[dict[str, Any]]:
     return [{"x": x, "name": name, "line": line, "align": align} for x, name, line, align in spots]
 
 
-def _leaders(names: list[dict[str, Any]], row: str, order: list[str]) -> alt.Chart:
+def _leaders(names: list[dict[str, object]], row: str, order: list[str]) -> alt.Chart:
     """Thin lines from the names down to the dots of the first row."""
     table = pd.DataFrame([{**name, "row": row} for name in names])
     return (
@@ -164,7 +163,7 @@ def _leaders(names: list[dict[str, Any]], row: str, order: list[str]) -> alt.Cha
     )
 
 
-def _texts(names: list[dict[str, Any]], order: list[str]) -> list[alt.Chart]:
+def _texts(names: list[dict[str, object]], order: list[str]) -> list[alt.Chart]:
     marks = []
     for name in names:
         side = -1 if name["align"] == "right" else 1

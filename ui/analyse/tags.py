@@ -7,10 +7,11 @@ import streamlit as st
 
 from hitcore import weights
 from hitcore.analysis.song import SongReport, clip_taggram, whole_taggram
+from hitcore.errors import HitcoreError
 from hitcore.taggers import Taggram
 from ui.analyse import charts as songcharts
 from ui.analyse import tagpairs
-from ui.analyse.reports import view_of
+from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import (
     TAGGERS,
     Brought,
@@ -22,7 +23,6 @@ from ui.analyse.songs import (
 from ui.analyse.tagpairs import TagPairs
 from ui.frame import charts
 from ui.frame.page import error_boundary, plain
-from ui.server.background import OnStage
 
 NOBODY = "nobody"
 N_APART = 6
@@ -92,13 +92,15 @@ def _pairs(song: Brought, report: SongReport, second: str) -> TagPairs | None:
     if path is None:
         st.caption("The upload was deleted in the meantime. Bring the song again to compare.")
         return None
-    found = None
-    with error_boundary():
+    try:
         other = view_of(
             song, ("tags", window, second), partial(_clip_tags, str(path), window, second)
         )
-        found = tagpairs.pair(report.tagger, report.taggram, second, other)
-    return found
+    except HitcoreError as error:
+        with error_boundary():
+            raise error
+        return None
+    return tagpairs.pair(report.tagger, report.taggram, second, other)
 
 
 def _clip_tags(path: str, window: tuple[float, float], tagger: str, on_stage: OnStage) -> Taggram:

@@ -13,13 +13,12 @@ from ui.analyse import exports, passage, sharing, songs
 from ui.analyse import tags as songtags
 from ui.analyse.passage import HIGHLIGHTERS
 from ui.analyse.reasons import sections as reasons
-from ui.analyse.reports import view_of
+from ui.analyse.reports import OnStage, view_of
 from ui.analyse.songs import Brought, Choice, choose, path_of
 from ui.analyse.summary import name_of, place_of
 from ui.analyse.table import kept_until_words
 from ui.frame import charts, ensembles, loaders, modelcards
 from ui.frame.page import clock, error_boundary, plain, ppm
-from ui.server.background import OnStage
 from ui.server.visitors import current_owner
 
 USUAL = "Those installed, the most trustworthy first"

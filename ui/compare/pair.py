@@ -14,7 +14,7 @@ from hitcore.experiments.claims import DECIDES, NO_GAIN
 from hitcore.experiments.figures import Figures
 from hitcore.experiments.verdicts import Comparison, Verdict, every_pair, judge, too_small
 from ui.compare.rows import TEST_NAMES, cells, label, short_label, signed
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 Pairs = dict[tuple[str, str, str], tuple[Comparison, float, float]]
 
@@ -224,7 +224,9 @@ def test_table(found: dict[str, Tested]) -> pd.DataFrame:
     )
 
 
-def difference_chart(results: Results, first: str, second: str, found: dict[str, Tested]) -> Layers:
+def difference_chart(
+    results: Results, first: str, second: str, found: dict[str, Tested]
+) -> alt.LayerChart:
     """Each fold's difference as a dot, the mean with its interval, and where no difference is."""
     colours = palette()
     figures = tested(results)[0]

@@ -1,6 +1,5 @@
 """The Compare page: Table 1 with intervals, folds as dots, two rows against each other."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import altair as alt
@@ -11,7 +10,7 @@ import streamlit as st
 from hitcore.evaluation.intervals import mean_interval
 from hitcore.experiments import METRICS, VARIANTS, Results, Variant
 from ui.frame.page import plain
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 METRIC_NAMES = {
     "ndcg": "nDCG@10 %",
@@ -112,7 +111,7 @@ def chosen_rows(
     results: Results, which: str, order: str, table: dict[tuple[str, str], Cell]
 ) -> list[str]:
     """The rows of a filter, in the order asked for."""
-    keep: Callable[[Variant], bool] = {
+    keep = {
         "All rows": lambda v: True,
         "The paper's rows": lambda v: v.paper is not None,
         "Baselines": lambda v: v.paper is None,
@@ -165,16 +164,16 @@ def numbers(rows: list[str], table: dict[tuple[str, str], Cell]) -> pd.DataFrame
             line |= {metric: cell.estimate, f"{metric}_low": cell.low, f"{metric}_high": cell.high}
             line[f"{metric}_paper"] = getattr(v.paper, metric) if v.paper else np.nan
         for metric in ALL_SONGS_NAMES:
-            if known := table.get((row, metric)):
-                line |= {metric: known.estimate}
-                line |= {f"{metric}_low": known.low, f"{metric}_high": known.high}
+            if cell := table.get((row, metric)):
+                line |= {metric: cell.estimate}
+                line |= {f"{metric}_low": cell.low, f"{metric}_high": cell.high}
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def fold_dots(
     results: Results, rows: list[str], metric: str, table: dict[tuple[str, str], Cell]
-) -> Layers:
+) -> alt.LayerChart:
     """Each fold as a dot, the mean with its interval, the paper's value as a diamond."""
     colours = palette()
     folds = results.metrics[results.metrics["row"].isin(rows)][["row", "fold", metric]].dropna()
@@ -240,7 +239,7 @@ def disagreements(
     )
 
 
-def slopes(table: pd.DataFrame) -> Layers:
+def slopes(table: pd.DataFrame) -> alt.LayerChart:
     """Each song's percentile under each model: a line per song."""
     colours = palette()
     order = list(dict.fromkeys(table["Model"]))

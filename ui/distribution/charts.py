@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -12,7 +11,7 @@ from hitcore.networks.targets import transform_target
 from hitcore.plays.longtail import LongTail, lorenz
 from hitcore.plays.tailfits import LogNormalFit, PowerLawFit
 from ui.frame.page import ppm
-from ui.frame.theme import Layers, Palette, palette
+from ui.frame.theme import Palette, palette
 
 N_DRAWN = 700
 """So many points at most stand for a ranking of any length; its table is exact."""
@@ -55,7 +54,7 @@ def crossing(scores: np.ndarray, value: float) -> float:
     return float(np.interp(-value, -scores, ranks))
 
 
-def ranking_chart(songs: pd.DataFrame, figures: LongTail, height: int = 300) -> Layers:
+def ranking_chart(songs: pd.DataFrame, figures: LongTail, height: int = 300) -> alt.LayerChart:
     """Fig. 3: hit score against rank, linear, the mean as a big dot.
 
     Args:
@@ -102,7 +101,7 @@ def tail_chart(
     log_normal: LogNormalFit | None,
     power_law: PowerLawFit | None,
     chosen: str | None,
-) -> Layers:
+) -> alt.LayerChart:
     """Part of the songs against hit score on log scales, with the fitted laws; a click picks.
 
     Args:
@@ -175,7 +174,7 @@ def tail_chart(
     return alt.layer(*layers).properties(height=360)
 
 
-def lorenz_chart(figures: LongTail, scores: np.ndarray) -> Layers:
+def lorenz_chart(figures: LongTail, scores: np.ndarray) -> alt.LayerChart:
     """The Lorenz curve, the line of equality, and the area whose double is the Gini coefficient."""
     colours = palette()
     songs, plays = lorenz(scores)
@@ -219,7 +218,7 @@ def target_table(scores: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"y": edges[:-1], "y_end": edges[1:], "songs": counts})
 
 
-def target_chart(scores: np.ndarray, mean: float) -> Layers:
+def target_chart(scores: np.ndarray, mean: float) -> alt.LayerChart:
     """What a network learns: the transformed score, with the mean that parts A from B."""
     colours = palette()
     bars = (
@@ -252,7 +251,7 @@ def target_chart(scores: np.ndarray, mean: float) -> Layers:
     ).properties(height=260)
 
 
-def song_chart(curve: pd.DataFrame, marks: pd.DataFrame, levels: pd.DataFrame) -> Layers:
+def song_chart(curve: pd.DataFrame, marks: pd.DataFrame, levels: pd.DataFrame) -> alt.LayerChart:
     """A song's daily share, its release, the days that its score looks at, and its scores.
 
     Args:
@@ -301,7 +300,7 @@ def song_chart(curve: pd.DataFrame, marks: pd.DataFrame, levels: pd.DataFrame) -
     ).properties(height=300, padding={"top": 8})
 
 
-def for_print(*panels: tuple[str, Layers]) -> alt.HConcatChart:
+def for_print(*panels: tuple[str, alt.LayerChart]) -> alt.HConcatChart:
     """Charts side by side under their titles, on paper, for a file."""
     colours = palette()
     return (
@@ -385,7 +384,7 @@ def _labels(
     ]
 
 
-def _haloed(base: alt.Chart, colours: Palette, **mark: Any) -> Callable[[str], list[alt.Chart]]:
+def _haloed(base: alt.Chart, colours: Palette, **mark: object) -> Callable[[str], list[alt.Chart]]:
     """Words that stay legible over lines: once in the colour of the page and wide, once plain."""
 
     def write(field: str) -> list[alt.Chart]:

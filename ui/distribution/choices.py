@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -17,7 +18,6 @@ from ui.distribution import charts as distributioncharts
 from ui.distribution import ownlog, studies
 from ui.distribution.studies import Study
 from ui.frame import charts, page
-from ui.frame.theme import Layers
 
 KINDS = {
     "day": "On one day",
@@ -61,12 +61,7 @@ def choose_study() -> Study | None:
     picked = choices[0]
     if len(choices) > 1:
         picked = st.segmented_control(
-            "Plays of",
-            choices,
-            default="demo",
-            format_func=names.__getitem__,
-            required=True,
-            key="plays",
+            "Plays of", choices, default="demo", format_func=names.get, required=True, key="plays"
         )
     else:
         page.empty_state("There is no demo catalogue yet: bring a play log of your own.")
@@ -84,7 +79,7 @@ def choose_definition(default: str) -> str:
         "Hit score: share of all plays",
         list(KINDS),
         default=kind,
-        format_func=KINDS.__getitem__,
+        format_func=KINDS.get,
         required=True,
         key="kind",
         wrap=True,
@@ -381,7 +376,7 @@ def inequality_table(view: View) -> pd.DataFrame:
     )
 
 
-def export(view: View, whole: Layers, split: Layers) -> None:
+def export(view: View, whole: alt.LayerChart, split: alt.LayerChart) -> None:
     """Downloads of the scores and of Fig. 3; files are drawn when they are asked for."""
     figure = distributioncharts.for_print(
         ("(a) all songs", whole), (f"(b) {view.fold_name}", split)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -104,13 +103,13 @@ def _how_to_read() -> tuple[HowToRead, str | None]:
             None: "are one, where listeners are known",
             False: "are one",
             True: "all count",
-        }.__getitem__,
+        }.get,
         key="duplicates",
     )
     decimal = right.selectbox(
         "Before decimals of counts stands",
         (None, ".", ","),
-        format_func={None: "what the column shows", ".": "a point", ",": "a comma"}.__getitem__,
+        format_func={None: "what the column shows", ".": "a point", ",": "a comma"}.get,
         key="decimal",
     )
     skip = st.toggle("Leave out rows that cannot be right, and count them")
@@ -208,13 +207,8 @@ def with_names(message: str, names: dict[str, str]) -> str:
         'mine.csv, line 2: no'
     """
     for stored, name in names.items():
-        message = re.sub(rf"(\S*/)?{re.escape(stored)}", partial(_literal, name), message)
+        message = re.sub(rf"(\S*/)?{re.escape(stored)}", lambda _, name=name: name, message)
     return message
-
-
-def _literal(text: str, _: re.Match[str]) -> str:
-    """In place of what was found: a name as it is, whatever signs it holds."""
-    return text
 
 
 def _catalogue(log: PlayLog, songs: pa.Table | None) -> Catalogue:

@@ -9,8 +9,7 @@ from hitcore.errors import DataError
 from hitcore.plays.definitions import Definition
 from hitcore.plays.hitscores import ScoreReport
 from ui.distribution import charts as distributioncharts
-from ui.distribution import studies
-from ui.distribution.choices import View
+from ui.distribution.choices import View, studies
 from ui.distribution.studies import Study
 from ui.frame import charts, page
 
@@ -80,7 +79,7 @@ def song_table(view: View) -> pd.DataFrame:
 
 def show_song(study: Study, view: View, report: ScoreReport, song_id: str) -> None:
     """The daily share of a song, with the days that count, and what other counting says."""
-    song = view.songs[view.songs["song_id"] == song_id].iloc[0]
+    song = view.songs.set_index("song_id").loc[song_id]
     title = " — ".join(text for text in (song["title"], song["artist"]) if text) or song_id
     st.subheader(page.plain(title), anchor="song")
     cumulative, _ = studies.scored(study, study.key, "cumulative")
@@ -90,9 +89,8 @@ def show_song(study: Study, view: View, report: ScoreReport, song_id: str) -> No
     if report.first_day is None or report.last_day is None:
         page.empty_state("This log holds totals without dates: there is no daily curve.")
         return
-    days = pd.date_range(report.first_day, report.last_day, name="date")
-    curve = every_day(studies.daily_curve(study, study.key, song_id), days)
-    marks = day_marks(song["release_date"], view.definition, days)
+    curve = every_day(studies.daily_curve(study, study.key, song_id), report)
+    marks = day_marks(song["release_date"], view.definition, report)
     levels = pd.DataFrame(
         {
             "share": [song["hit_score"], _score(others, song_id)],
@@ -112,13 +110,14 @@ def show_song(study: Study, view: View, report: ScoreReport, song_id: str) -> No
     )
 
 
-def every_day(curve: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
+def every_day(curve: pd.DataFrame, report: ScoreReport) -> pd.DataFrame:
     """The curve on all days of the log: a day without a row is a share of 0."""
+    days = pd.date_range(report.first_day, report.last_day, name="date")
     filled = curve.set_index("date")["share"].reindex(days, fill_value=0.0)
     return filled.reset_index()
 
 
-def day_marks(release: pd.Timestamp, definition: str, days: pd.DatetimeIndex) -> pd.DataFrame:
+def day_marks(release: pd.Timestamp, definition: str, report: ScoreReport) -> pd.DataFrame:
     """Release and the days that the score looks at, as far as they lie inside the log."""
     wanted = Definition.parse(definition)
     rows = []
@@ -130,7 +129,8 @@ def day_marks(release: pd.Timestamp, definition: str, days: pd.DatetimeIndex) ->
             )
             rows.append((first, last, definition.replace(":", " "), True))
     marks = pd.DataFrame(rows, columns=["date", "end", "text", "accent"])
-    inside = pd.to_datetime(marks["date"]).between(days[0], days[-1])
+    start, end = pd.Timestamp(report.first_day), pd.Timestamp(report.last_day)
+    inside = pd.to_datetime(marks["date"]).between(start, end)
     return marks[inside]
 
 

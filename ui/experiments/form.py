@@ -100,11 +100,11 @@ def _create(name: str, n_songs: int) -> None:
         page.show_error(HitcoreError(f"name {name!r}: letters, digits, - and _ are allowed"))
         return
     bar = st.progress(0.0, text="Writing songs and plays")
-
-    def say(done: int, total: int) -> None:
-        bar.progress(done / total, text=f"{done} of {total} songs")
-
-    create(workspaces.root() / name, n_songs=n_songs, progress=say)
+    create(
+        workspaces.root() / name,
+        n_songs=n_songs,
+        progress=lambda done, total: bar.progress(done / total, text=f"{done} of {total} songs"),
+    )
     st.rerun()
 
 
@@ -123,7 +123,7 @@ def new_experiment(workspace: Workspace) -> None:
         one, two, three, four = st.columns(4)
         folds = one.number_input("Folds", 3, 20, 3, key="new-folds")
         epochs = two.number_input("Epochs at most", 1, 200, 10, key="new-epochs")
-        grid = three.selectbox("Grid", list(GRIDS), key="new-grid", format_func=GRIDS.__getitem__)
+        grid = three.selectbox("Grid", list(GRIDS), key="new-grid", format_func=GRIDS.get)
         name = four.text_input("Name", "table1", key="new-name", max_chars=40)
         seconds = cost_s(rows, n_songs, int(folds), int(epochs), grid)
         st.caption(
@@ -142,8 +142,10 @@ def new_experiment(workspace: Workspace) -> None:
 
 def usual_rows(usable: list[str]) -> list[str]:
     """What is chosen at first: rating, naive and A/B pairs, on sound or on attributes."""
-    wanted = ["c", "e", "i", "attr-rating", "attr-naive", "attr-ab"]
-    return [row for row in wanted if row in usable][:3] or usable[:1]
+    found = [
+        row for row in ("c", "e", "i", "attr-rating", "attr-naive", "attr-ab") if row in usable
+    ]
+    return found[:3] or usable[:1]
 
 
 def why_not(workspace: Workspace, usable: list[str]) -> str:

@@ -1,7 +1,5 @@
 """What an experiment that has run shows: its facts, its rows, how they learned, and every run."""
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -101,7 +99,7 @@ def facts(results: Results, about: dict[str, object]) -> None:
     st.caption(page.plain(" · ".join(_settings(results, about))))
 
 
-def _plain() -> dict[str, Any]:
+def _plain() -> dict[str, str]:
     return {"delta_color": "off", "delta_arrow": "off"}
 
 
@@ -183,7 +181,7 @@ def how_they_learned(results: Results, *, key: str) -> None:
     with left:
         charts.figure(
             f"{name_of(row)} reaches {own['mean'].max():.3f} on validation songs, at epoch "
-            f"{int(own['epoch'].iloc[own['mean'].argmax()])}",
+            f"{int(own.loc[own['mean'].idxmax(), 'epoch'])}",
             learning.many(table, row, name_of),
             "Each line is a row, the mean over its folds; the band holds the middle half of the "
             "folds of the row in colour.",
@@ -205,7 +203,7 @@ def how_they_learned(results: Results, *, key: str) -> None:
 def loss_finding(table: pd.DataFrame) -> str:
     """Until when the loss on validation songs falls."""
     valid = table[table["songs"] == "validation songs"]
-    epoch, last = int(valid["epoch"].iloc[valid["mean"].argmin()]), int(valid["epoch"].max())
+    epoch, last = int(valid.loc[valid["mean"].idxmin(), "epoch"]), int(valid["epoch"].max())
     if epoch >= last:
         return "Its loss on validation songs falls to the end: more epochs might help"
     return f"Its loss on validation songs is lowest at epoch {epoch} of {last}"

@@ -1,25 +1,22 @@
 """How a chart stands on a page: title, picture, how to read it, and its numbers."""
 
-from typing import Literal
-
 import altair as alt
 import pandas as pd
 import streamlit as st
 
 from ui.frame.page import plain
-from ui.frame.theme import Layers
 
 DEFANGED = ("=", "+", "-", "@", "\t", "\r")
 
 
 def figure(
     title: str,
-    chart: alt.Chart | Layers | alt.HConcatChart,
+    chart: alt.TopLevelMixin,
     how_to_read: str,
     table: pd.DataFrame | None = None,
     *,
     key: str,
-    on_select: Literal["ignore", "rerun"] = "ignore",
+    on_select: str = "ignore",
 ) -> object:
     """Show an Altair chart under a title that states its finding, with a caption and its numbers.
 
@@ -73,7 +70,7 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     safe = table.copy()
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = pd.Series([defang(cell) for cell in safe[column]], safe.index)
+            safe[column] = [defang(cell) for cell in safe[column]]
     return safe.to_csv(index=False).encode()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hitcore.evaluation.intervals import mean_interval
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 COLUMNS = ["row", "epoch", "mean", "low", "high", "count"]
 MIN_GAP = 0.06
@@ -123,7 +123,7 @@ def apart(values: list[float], span: float) -> list[float]:
     return result
 
 
-def many(table: pd.DataFrame, row: str, name: Callable[[str], str]) -> Layers:
+def many(table: pd.DataFrame, row: str, name: Callable[[str], str]) -> alt.LayerChart:
     """Validation nDCG of all rows in grey, one of them in colour with the middle half of its folds.
 
     Args:
@@ -165,7 +165,7 @@ def losses(history: pd.DataFrame, row: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def loss_chart(table: pd.DataFrame) -> Layers:
+def loss_chart(table: pd.DataFrame) -> alt.LayerChart:
     """Both losses on one axis, each named at its end: "training" and "validation"."""
     colours = palette()
     colour = alt.Color(

@@ -15,7 +15,6 @@ from hitcore.catalogue.songs import Catalogue
 from hitcore.catalogue.workspace import Workspace
 from hitcore.errors import DataError, HitcoreError
 from hitcore.experiments import Results, fold_kinds, load_results
-from hitcore.files import ASSETS
 from ui.frame import loaders
 from ui.server import workspaces
 
@@ -24,7 +23,7 @@ KIND_WORDS = {
     "artist": "folds that share no artist",
 }
 
-STUDIES = ASSETS / "results"
+STUDIES = loaders.ASSETS / "results"
 """Studies of real songs that ship with the app, a workspace each."""
 
 FIRST = "real-clips"

@@ -6,15 +6,10 @@ colour blindness; ordered values use one perceptual scale.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
-import altair as alt
 import streamlit as st
 
-Layers = alt.LayerChart | alt.FacetChart
-"""What a chart of several layers is, in altair's types."""
-
-ORDERED_SCALE: Final = "cividis"
+ORDERED_SCALE = "cividis"
 """Name of the perceptual scale for ordered values, in Vega's and Plotly's vocabulary alike."""
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import psutil
 import streamlit as st
-from streamlit.runtime.stats import GaugeStat
 
 from hitcore.audio import walls
-from hitcore.audio.isolation.sandbox import Walls
+from hitcore.audio.isolation import Walls
 from hitcore.weights import cache_folder
 from ui.analyse import reports, songs
 from ui.server import jobs, log
@@ -118,8 +117,7 @@ def _n_sessions() -> int:
     if not st.runtime.exists():
         return 0
     found = st.runtime.get_instance().stats_mgr.get_stats(["active_sessions"])
-    gauges = [stat for stats in found.values() for stat in stats if isinstance(stat, GaugeStat)]
-    return sum(gauge.value for gauge in gauges)
+    return sum(stat.value for stats in found.values() for stat in stats)
 
 
 def _line() -> Line:

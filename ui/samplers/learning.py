@@ -11,7 +11,7 @@ from ui.compare import pair
 from ui.compare import rows as compare
 from ui.compare.rows import signed
 from ui.frame.learningcurves import apart, chosen_so_far, records_what_was_kept
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 from ui.samplers.pairs import TITLES
 
 FEATURES = ("audio (HL-30) + tag", "audio (HL-30)")
@@ -132,7 +132,7 @@ def test_finding(results: Results) -> str:
     return "On the test songs, as on Compare: " + "; ".join(lines) + "."
 
 
-def learning_chart(table: pd.DataFrame) -> Layers:
+def learning_chart(table: pd.DataFrame) -> alt.LayerChart:
     """Learning curves of all samplers on one axis, each named at its end."""
     colours = palette()
     names = list(dict.fromkeys(table["sampler"]))

@@ -11,7 +11,7 @@ from hitcore.errors import DataError
 from hitcore.learning.paircounts import Composition, composition, count_between
 from hitcore.learning.pairs import AB, Artist, Naive, PairRule, mean_hit_score
 from ui.frame.page import percent
-from ui.frame.theme import ORDERED_SCALE, Layers, palette
+from ui.frame.theme import ORDERED_SCALE, palette
 from ui.samplers.scales import SHARES, Scale
 
 TITLES = {"naive": "Naive", "ab": "A/B", "artist": "Artist", "ab+artist": "A/B + artist"}
@@ -188,7 +188,7 @@ def density_caption(each: SamplerView) -> str:
     )
 
 
-def density_chart(each: SamplerView, brightest: float) -> Layers:
+def density_chart(each: SamplerView, brightest: float) -> alt.LayerChart:
     """Pairs over truth × truth: brighter cells hold more of the method's pairs.
 
     Args:
@@ -227,7 +227,7 @@ def density_chart(each: SamplerView, brightest: float) -> Layers:
     ).properties(height=300, padding={"top": 16})
 
 
-def composition_chart(each: SamplerView) -> Layers:
+def composition_chart(each: SamplerView) -> alt.LayerChart:
     """What share of the method's pairs joins two popular songs, one of each, two unpopular."""
     colours = palette()
     base = alt.Chart(composition_table([each])).encode(

@@ -71,9 +71,11 @@ class OneLine(logging.Formatter):
         'INFO two lines 1'
     """
 
+    converter = time.gmtime
+
     def format(self, record: logging.LogRecord) -> str:
         """The record on one line: time (UTC), level, message."""
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", self.converter(record.created))
         words = [moment, record.levelname, _message(record)]
         if record.exc_info and record.exc_info[1] is not None:
             words.append(place_of(record.exc_info[1]))

@@ -19,7 +19,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def texts(
     limits: ReadLimits,
     wanted: Wanted,
     progress: Progress | None = None,
-) -> Generator[Text, None, None]:
+) -> Iterator[Text]:
     """The text files at `path`, one after the other; each is valid until the next is asked for.
 
     A file that is no archive is taken under whatever name it has.

@@ -38,13 +38,12 @@ from hitcore.files import ASSETS
 from hitcore.networks.models import HitModel, load_model
 from ui.analyse.passage import listen_from
 from ui.analyse.reasons import curvechart, similarsongs, whycharts
-from ui.analyse.reports import found_report, view_of
+from ui.analyse.reports import OnStage, found_report, view_of
 from ui.analyse.songs import Brought, Choice, brought, choice_of, path_of
 from ui.analyse.summary import name_of
 from ui.frame import charts, ensembles
 from ui.frame.page import error_boundary, plain
 from ui.server import workspaces
-from ui.server.background import OnStage
 
 N_SLIDERS = 8
 N_NEIGHBOURS = 5
@@ -63,7 +62,7 @@ def curve(song: Brought, report: SongReport) -> None:
             "Hit curve of",
             list(titles),
             default=asked,
-            format_func=titles.__getitem__,
+            format_func=titles.get,
             key=f"curve-of-{key}",
         )
         asked = chosen or asked
@@ -210,13 +209,14 @@ def _what_if(song: Brought, score: ModelScore, model: HitModel, why: Explanation
             float(score.curve.starts[0]), 0.5, key=f"what-if-start-{key}-{turn}",
         )  # fmt: skip
     found = what_if(model, score.curve, wanted, start)
-    place, standing = "Score", sure_digits(found.score, *score.curve.range)
+    place = "Score"
+    value = sure_digits(found.score, *score.curve.range)
     if score.percentile is not None and found.percentile is not None:
         place = "Percentile (interval)"
-        standing = sure_interval(
+        value = sure_interval(
             100 * found.percentile, 100 * (found.low or 0.0), 100 * (found.high or 1.0)
         )
-    st.metric(place, standing)
+    st.metric(place, value)
     if st.button("Reset", key=f"what-if-reset-{key}", icon=":material/restart_alt:"):
         st.session_state[f"what-if-turn-{key}"] = turn + 1
         st.rerun(scope="fragment")

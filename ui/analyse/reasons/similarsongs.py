@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hitcore.analysis.similar import Neighbour, SongLibrary, SongMap
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 
 def neighbours_table(
@@ -49,7 +49,7 @@ def map_table(places: SongMap, library: SongLibrary, titles: Sequence[str]) -> p
     )
 
 
-def map_chart(places: SongMap, library: SongLibrary, titles: Sequence[str]) -> Layers:
+def map_chart(places: SongMap, library: SongLibrary, titles: Sequence[str]) -> alt.LayerChart:
     """A map of songs: near is alike; the songs that were looked up stand out.
 
     Args:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from hitcore.analysis.song import SongReport
 from hitcore.analysis.why import Contribution, Explanation
-from ui.frame.theme import Layers, palette
+from ui.frame.theme import palette
 
 N_TAGS = 8
 REST = "all other tags"
@@ -31,7 +31,7 @@ def sentence(why: Explanation, n_tags: int = 3) -> str:
     )
 
 
-def waterfall(why: Explanation, n_tags: int = N_TAGS) -> Layers:
+def waterfall(why: Explanation, n_tags: int = N_TAGS) -> alt.LayerChart:
     """From the typical song's score to this song's, by the tags that matter most."""
     table = waterfall_table(why, n_tags)
     colours = palette()
