@@ -15,16 +15,8 @@ app: .venv/.app tagger
 	@$(BIN)/hitcore weights fetch kkbox-ret30 jynet --quiet --optional --timeout 10 &
 	$(BIN)/python -m ui.server.serve --server.port $(PORT)
 
-# Two processes at a time, then those that want the machine to themselves; only some by ARGS.
-ALONE := browser or alone
-
 test: .venv/.dev weights
-ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
-else
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ($(ALONE))"
-	$(BIN)/python -m pytest -m "$(ALONE)"
-endif
 
 # Everything that continuous integration asks for.
 check: lint docs test

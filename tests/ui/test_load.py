@@ -13,7 +13,6 @@ from tests.browser.conftest import ROOT
 N_SESSIONS, N_SONGS = 10, 3
 
 
-@pytest.mark.alone
 def test_everybody_gets_their_own_in_the_order_of_the_line_and_memory_returns() -> None:
     if not weights.is_installed("musicnn-mtt"):
         pytest.skip("the tagger's weights are not installed: make weights")

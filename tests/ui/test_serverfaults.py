@@ -10,7 +10,6 @@ from hitcore import weights
 from tests.browser.conftest import ROOT
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("parts", ["server", "experiment", "disk", "clock files"])
 def test_nothing_that_was_said_to_be_kept_is_lost(parts: str) -> None:
     if parts == "server" and not weights.is_installed("musicnn-mtt"):
