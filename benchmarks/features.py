@@ -177,8 +177,8 @@ def ours(
     def note(progress: Progress) -> None:
         clock.note(progress.n_done)
 
-    build.SERVED = (str(served_on).partition(":")[0],)
     device = served_on or "cpu"
+    build.SERVED = (device.partition(":")[0],) if served_on else ()
     with PeakMemory() as memory:
         report = build_features(
             place, [config], n_workers=n_workers, device=device, on_progress=note

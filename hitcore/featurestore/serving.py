@@ -283,12 +283,12 @@ def answer(jobs: Sequence[Job], computes: Computes) -> None:
     together = [job for job in jobs if job.what == "arrays"]
     for job in jobs:
         if job.what != "arrays":
-            _answer([job], partial(_one, job, computes))
+            _settle([job], partial(_one, job, computes))
     if together:
-        _answer(together, partial(_arrays, computes))
+        _settle(together, partial(_arrays, computes))
 
 
-def _answer(jobs: Sequence[Job], values: Callable[[Sequence[Job]], list[Any]]) -> None:
+def _settle(jobs: Sequence[Job], values: Callable[[Sequence[Job]], list[Any]]) -> None:
     """Send each request its value; where they fail together, by halves, down to the culprit."""
     try:
         answers = values(jobs)
@@ -298,8 +298,8 @@ def _answer(jobs: Sequence[Job], values: Callable[[Sequence[Job]], list[Any]]) -
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(jobs) > 1:
-            _answer(jobs[: len(jobs) // 2], values)
-            _answer(jobs[len(jobs) // 2 :], values)
+            _settle(jobs[: len(jobs) // 2], values)
+            _settle(jobs[len(jobs) // 2 :], values)
             return
         answers = [_told(error)]
     for job, value in zip(jobs, answers, strict=True):

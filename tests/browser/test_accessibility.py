@@ -73,7 +73,8 @@ def test_a_phone_shows_score_and_player_without_scrolling_far(browser: Any, serv
     assert title["y"] < 120  # no blank above it
     page.get_by_text("Waiting Lights (pop)").click()
     page.get_by_text("Where the highlight is, and why").wait_for()
-    # It waits for a player: a page that runs again takes it away for a moment.
+    page.locator("audio").first.wait_for()
+    # It waits for a player once more: a page that runs again takes it away for a moment.
     top = page.locator("audio").first.evaluate("e => e.getBoundingClientRect().top")
     assert top < 2 * 900
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0

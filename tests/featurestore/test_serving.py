@@ -138,6 +138,21 @@ def test_it_ends_when_everybody_has_left(served: Served, token: str) -> None:
     process.wait(timeout=60)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_build_on_a_gpu_has_the_features_of_the_cpu(tmp_path: Path) -> None:
+    place = noise(tmp_path / "w", 12)
+    report = build_features(place, [TAGGED], read_song=read_noise, n_workers=2, device="cuda")
+    assert report.n_built == 12
+    found = FeatureStore(place, TAGGED).load([f"s{i:03d}" for i in range(12)])
+    assert found.tags is not None
+    for number in range(12):
+        sound = Sound(read_noise(place.path, f"noise {number}"), "")
+        (expected,) = features_of(sound, [TAGGED])
+        np.testing.assert_allclose(found.mel[number], expected["mel"], atol=2e-2)
+        np.testing.assert_allclose(found.tags[number], expected["tags"], atol=1e-2)
+
+
 # --- batches -------------------------------------------------------------------------------------
 
 
